@@ -1,0 +1,1 @@
+"""What every room agrees on: artefacts, tables, events, errors, settings."""

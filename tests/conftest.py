@@ -1,0 +1,68 @@
+"""Shared, tiny and real: a random Llama-class model and rows of token ids made for it."""
+
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.contracts.events import Context, Heard
+from components.contracts.kinds import BaseModelFolder, Tokens
+from components.contracts.tables import IGNORED, tokens_schema
+from components.sources.fetch import fetch
+from components.sources.settings import RandomModel
+
+EOS = 2
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    return Context(root=tmp_path, scratch=scratch, events=Heard())
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> BaseModelFolder:
+    """A random Llama-class model of two layers."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return fetch(RandomModel(kind="random"), out=folder / "base", context=Context(folder, folder))
+
+
+@pytest.fixture(scope="session")
+def tiny_tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
+    """Rows whose answer (one of two tokens) is told by the last token of the prompt."""
+    folder = tmp_path_factory.mktemp("tokens")
+    with Tokens.write(folder / "tokens") as draft:
+        for split, count in (("train", 60), ("validation", 16), ("test", 24)):
+            rows = [token_row(split, index) for index in range(count)]
+            table = pa.Table.from_pylist(rows, schema=tokens_schema())
+            pq.write_table(table, draft.folder / f"{split}.parquet")
+        draft.facts = {"prefix_token": EOS}
+    return Tokens.open(folder / "tokens")
+
+
+def token_row(split: str, index: int) -> dict[str, object]:
+    """Return one row of the tokens table, the same for the same split and index."""
+    rng = random.Random(f"{split}/{index}")
+    target = index % 2
+    text = [rng.randrange(10, 200) for _ in range(rng.randrange(3, 12))]
+    prompt = [1, 40, 41, *text, 60 + target]
+    answer = [70 + target, EOS]
+    return {
+        "id": f"{split}-{index}",
+        "input_ids": prompt + answer,
+        "labels": [IGNORED] * len(prompt) + answer,
+        "length": len(prompt) + 2,
+        "prompt_tokens": len(prompt),
+        "answer_ids": answer,
+        "choice_ids": [[70], [71, 72]],
+        "target": 0 if target == 0 else -1,
+        "text_ids": text,
+        "text_bytes": 2 * len(text),
+        "trained_tokens": 2,
+        "truncated_tokens": 0,
+        "eos_trained": True,
+        "bos_doubled": False,
+    }
