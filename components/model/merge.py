@@ -1,0 +1,37 @@
+"""The tuned model as one: the adapter merged into the full-precision base."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.contracts.errors import ModelError
+from components.model.base import load_base
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def load_merged(base: Path, adapter: Path) -> tuple["PreTrainedModel", Any]:
+    """Return (model in fp32 on the CPU with the adapter merged in, tokenizer).
+
+    Never merges into a 4-bit base: that rounds the adapter away.
+
+    Raises:
+        ModelError: the adapter does not fit the base or merging gives non-finite weights.
+    """
+    import torch
+    from peft import PeftModel
+
+    model = load_base(base, dtype=torch.float32, device=torch.device("cpu"))
+    try:
+        tuned = PeftModel.from_pretrained(model, adapter)
+        merged = tuned.merge_and_unload(safe_merge=True)
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"the adapter {adapter} cannot be merged into {base}: {error}") from error
+    return merged.eval(), load_tokenizer(base)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Return the tokenizer of a model folder, without asking any hub."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)

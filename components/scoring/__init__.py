@@ -1,0 +1,1 @@
+"""Items, scores, metrics and paired comparison."""

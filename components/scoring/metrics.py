@@ -1,0 +1,56 @@
+"""Numbers over scores: never a mean of per-row perplexities."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from components.scoring.items import Score
+
+
+def summarise(scores: Sequence[Score]) -> dict[str, Any]:
+    """Return the metrics of one model over its items.
+
+    `accuracy`: share of items whose right label is the likeliest (for free answers: exact greedy
+    answers), with its 95 % Wilson interval. `exact_match`: share whose greedy answer, EOS included,
+    is the reference. `answer_perplexity`: exp(ΣNLL/Σtokens) over the answers. `perplexity` and
+    `bits_per_byte`: over the rows' own text, `None` where rows have none.
+    """
+    right = sum(score.right for score in scores)
+    greedy = sum(score.greedy for score in scores)
+    return {
+        "items": len(scores),
+        "accuracy": right / len(scores),
+        "accuracy_interval": list(wilson(right, len(scores))),
+        "exact_match": greedy / len(scores),
+        "exact_match_interval": list(wilson(greedy, len(scores))),
+        **answer_metrics(scores),
+        **text_metrics(scores),
+    }
+
+
+def answer_metrics(scores: Sequence[Score]) -> dict[str, float]:
+    """Return the token-weighted loss (nats) and perplexity of the reference answers."""
+    nll = sum(score.answer_nll for score in scores)
+    tokens = sum(score.answer_tokens for score in scores)
+    return {"answer_loss": nll / tokens, "answer_perplexity": math.exp(nll / tokens)}
+
+
+def text_metrics(scores: Sequence[Score]) -> dict[str, float | None]:
+    """Return token-weighted perplexity and bits per byte of the rows' own text."""
+    nll = sum(score.text_nll for score in scores)
+    tokens = sum(score.text_tokens for score in scores)
+    size = sum(score.text_bytes for score in scores)
+    if not tokens or not size:
+        return {"perplexity": None, "bits_per_byte": None}
+    return {"perplexity": math.exp(nll / tokens), "bits_per_byte": nll / (math.log(2) * size)}
+
+
+def wilson(successes: int, total: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Return the Wilson score interval of a proportion (Wilson 1927), 95 % by default."""
+    if total == 0:
+        return (0.0, 1.0)
+    p = successes / total
+    centre = p + z * z / (2 * total)
+    spread = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
+    scale = 1 + z * z / total
+    return (max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale))

@@ -1,0 +1,60 @@
+"""Items out of the tokens artefact; scores to and from their table."""
+
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.contracts.kinds import Tokens
+from components.scoring.items import Item, Score
+
+COLUMNS = [
+    "id",
+    "input_ids",
+    "prompt_tokens",
+    "answer_ids",
+    "choice_ids",
+    "target",
+    "text_ids",
+    "text_bytes",
+]
+
+TYPES = {
+    str: pa.string(),
+    int: pa.int64(),
+    bool: pa.bool_(),
+    float: pa.float64(),
+    tuple[float, ...]: pa.list_(pa.float64()),
+}
+
+
+def read_items(tokens: Tokens, split: str, limit: int | None) -> list[Item]:
+    """Return the items of a split, the first `limit` of them (`None`: all)."""
+    table = pq.read_table(tokens.split(split), columns=COLUMNS)
+    if limit is not None:
+        table = table.slice(0, limit)
+    return [
+        Item(
+            id=row["id"],
+            prompt=tuple(row["input_ids"][: row["prompt_tokens"]]),
+            answer=tuple(row["answer_ids"]),
+            choices=tuple(tuple(choice) for choice in row["choice_ids"]),
+            target=row["target"],
+            text=tuple(row["text_ids"]),
+            text_bytes=row["text_bytes"],
+        )
+        for row in table.to_pylist()
+    ]
+
+
+def write_scores(file: Path, scores: list[Score]) -> None:
+    """Write scores as a Parquet table, one row an item."""
+    schema = pa.schema([(f.name, TYPES[f.type]) for f in fields(Score)])  # type: ignore[index]
+    pq.write_table(pa.Table.from_pylist([asdict(s) for s in scores], schema=schema), file)
+
+
+def read_scores(file: Path) -> list[Score]:
+    """Return the scores that `write_scores` wrote."""
+    rows = pq.read_table(file).to_pylist()
+    return [Score(**{**row, "choice_logprobs": tuple(row["choice_logprobs"])}) for row in rows]
