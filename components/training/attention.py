@@ -1,0 +1,114 @@
+"""Attention for a flat batch: a shared prefix, then rows end to end; a row sees prefix and itself.
+
+What all rows of a batch begin with (a system prompt, an instruction) is computed once, and no
+padding ever enters a linear layer: only the small score matrices are padded. Because attention is
+causal, the prefix is the same for every row, so losses and gradients are exactly those of the rows
+one by one. On CPU, batched matrix products beat SDPA for short rows (docs/log.md has figures).
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+NAME = "tuneline_shared_prefix"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where rows lie behind a prefix of `prefix` tokens in a flat sequence of `prefix` + n.
+
+    `place` [rows · longest] gives for each padded slot the token (0 … n-1) that fills it (padding
+    takes any), `slot` [n] for each token its padded slot. `bias` [1, 1, 1, longest, prefix +
+    longest] is 0 where a token may look and the lowest number of the dtype where not; real tokens
+    never look at padding, as it lies behind them.
+    """
+
+    prefix: int
+    rows: int
+    longest: int
+    place: "torch.Tensor"
+    slot: "torch.Tensor"
+    bias: "torch.Tensor"
+
+
+def shared_prefix_attention(
+    module: Any,
+    query: "torch.Tensor",
+    key: "torch.Tensor",
+    value: "torch.Tensor",
+    attention_mask: Any,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    *,
+    layout: Layout,
+    **_: Any,
+) -> tuple["torch.Tensor", None]:
+    """Return (output [1, tokens, heads, width], None) for query [1, heads, tokens, width].
+
+    Keys and values may have fewer heads (grouped queries).
+    """
+    import torch
+
+    scale = module.head_dim**-0.5 if scaling is None else scaling
+    p = layout.prefix
+    rows = attend_rows(query * scale, key, value, layout)
+    if not p:
+        return rows[None], None
+    head = torch.nn.functional.scaled_dot_product_attention(
+        query[:, :, :p],
+        key[:, :, :p],
+        value[:, :, :p],
+        is_causal=True,
+        scale=scale,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return torch.cat([head[0].transpose(0, 1), rows])[None], None
+
+
+def attend_rows(
+    query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", layout: Layout
+) -> "torch.Tensor":
+    """Return the output [n, heads, width] of the tokens behind the prefix; `query` is scaled."""
+    import torch
+
+    groups, width = key.shape[1], key.shape[3]
+    heads = query.shape[1]
+    q = spread(query, layout).reshape(layout.rows, groups, -1, width)
+    k = with_prefix(key, layout)
+    v = with_prefix(value, layout)
+    scores = (q @ k.transpose(2, 3)).view(
+        layout.rows, groups, heads // groups, layout.longest, -1
+    ) + layout.bias
+    weights = torch.softmax(scores, -1).view(layout.rows, groups, -1, k.shape[2])
+    out = (weights @ v).view(layout.rows, heads, layout.longest, width)
+    return out.transpose(1, 2).reshape(-1, heads, width)[layout.slot]
+
+
+def spread(flat: "torch.Tensor", layout: Layout) -> "torch.Tensor":
+    """Return the tokens behind the prefix as [rows, heads, longest, width], padded."""
+    tokens = flat[0, :, layout.prefix :].transpose(0, 1)
+    padded = tokens[layout.place].view(layout.rows, layout.longest, *tokens.shape[1:])
+    return padded.transpose(1, 2)
+
+
+def with_prefix(flat: "torch.Tensor", layout: Layout) -> "torch.Tensor":
+    """Return prefix and row tokens as [rows, heads, prefix + longest, width]."""
+    import torch
+
+    prefix = flat[:, :, : layout.prefix].expand(layout.rows, -1, -1, -1)
+    return torch.cat([prefix, spread(flat, layout)], dim=2)
+
+
+def use_shared_prefix_attention(model: Any) -> None:
+    """Make `model` attend by the `layout` that is passed to its forward."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    AttentionInterface.register(NAME, shared_prefix_attention)
+    AttentionMaskInterface.register(NAME, no_mask)
+    model.set_attn_implementation(NAME)
+
+
+def no_mask(*_: Any, **__: Any) -> None:
+    """The layout says who sees whom, so transformers need not build a mask."""

@@ -1,0 +1,146 @@
+"""The training loop: forward, backward, step, evaluate, checkpoint, stop."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from components.contracts.errors import ModelError
+from components.contracts.events import Events
+from components.training.collate import Inputs
+from components.training.rows import Batch, Row
+from components.training.schedule import learning_rate
+from components.training.settings import TrainingSettings
+
+Collate = Callable[[Sequence[Row]], Inputs]
+Loss = Callable[[Any, Inputs], torch.Tensor]
+
+
+@dataclass
+class Progress:
+    """All that a run needs to go on, besides weights, optimiser and random state."""
+
+    step: int = 0
+    best_loss: float = math.inf
+    best_step: int = 0
+    bad_evaluations: int = 0
+    stopped_early: bool = False
+    curve: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, torch.Tensor] | None = None
+
+
+@dataclass
+class Trainer:
+    """A model under training and what it is trained with."""
+
+    model: Any
+    loss: Loss
+    collate: Collate
+    rows: Sequence[Row]
+    validation: Sequence[Row]
+    plan: list[list[Batch]]
+    validation_plan: list[Batch]
+    settings: TrainingSettings
+    events: Events
+    save: Callable[["Trainer"], None]
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        s = self.settings
+        self.trainable = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        self.optimizer = torch.optim.AdamW(
+            self.trainable.values(),
+            lr=s.learning_rate,
+            betas=(s.adam_beta1, s.adam_beta2),
+            eps=s.adam_epsilon,
+            weight_decay=s.weight_decay,
+            fused=True,
+        )
+
+    def run(self) -> Progress:
+        """Train from where `progress` stands to the end of the plan, or until patience is out."""
+        self.model.train()
+        while self.progress.step < len(self.plan) and not self.progress.stopped_early:
+            self.step(self.progress.step + 1)
+            self.events.progress("train", self.progress.step, len(self.plan))
+            last = self.progress.step == len(self.plan)
+            if self.due(self.settings.eval_steps) or (last and self.settings.eval_steps):
+                self.evaluate()
+            if self.due(self.settings.save_steps) and not last:
+                self.save(self)
+        return self.progress
+
+    def step(self, number: int) -> None:
+        """Take optimiser step `number`: token-weighted over all its micro-batches."""
+        started = time.perf_counter()
+        batches = [[self.rows[i] for i in batch] for batch in self.plan[number - 1]]
+        trained = sum(row.trained for batch in batches for row in batch)
+        total, tokens = torch.zeros(()), 0
+        for batch in batches:
+            inputs = self.collate(batch)
+            loss = self.loss(self.model, inputs)
+            (loss / trained).backward()
+            total, tokens = loss.detach() + total.to(loss.device), tokens + inputs.tokens
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.trainable.values(), self.settings.max_grad_norm, error_if_nonfinite=False
+        )
+        rate = learning_rate(self.settings, number, len(self.plan))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.finite(number, float(total), float(norm))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.progress.step = number
+        values = {"loss": float(total) / trained, "learning_rate": rate, "grad_norm": float(norm)}
+        self.progress.curve.append({"step": number, **values, "tokens": tokens})
+        seconds = time.perf_counter() - started
+        self.events.metrics(number, {**values, "tokens_per_second": tokens / seconds})
+
+    def finite(self, number: int, loss: float, norm: float) -> None:
+        """Raise `ModelError` before a loss or gradient that is not finite can spoil the weights."""
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise ModelError(
+                f"training step {number} gave loss {loss} and gradient norm {norm}",
+                fix="lower training.learning_rate, or set training.bf16: false",
+            )
+
+    def due(self, every: int | None) -> bool:
+        return bool(every) and self.progress.step % (every or 1) == 0
+
+    @torch.no_grad()
+    def evaluate(self) -> None:
+        """Measure the validation loss (nats a trained token) and judge it."""
+        if not self.validation:
+            return
+        self.model.eval()
+        total, trained = 0.0, 0
+        for batch in self.validation_plan:
+            rows = [self.validation[i] for i in batch]
+            total += float(self.loss(self.model, self.collate(rows)))
+            trained += sum(row.trained for row in rows)
+        self.model.train()
+        self.judge(total / trained)
+
+    def judge(self, loss: float) -> None:
+        """Note a validation loss: the best adapter is kept, and patience counted."""
+        state = self.progress
+        state.curve[-1]["eval_loss"] = loss
+        self.events.metrics(state.step, {"eval_loss": loss})
+        self.events.note(f"step {state.step}: validation loss {loss:.4f}")
+        if loss < state.best_loss - self.settings.early_stopping_threshold:
+            state.best_loss, state.best_step, state.bad_evaluations = loss, state.step, 0
+            state.best = {name: p.detach().clone() for name, p in self.trainable.items()}
+            return
+        state.bad_evaluations += 1
+        patience = self.settings.early_stopping_patience
+        state.stopped_early = patience is not None and state.bad_evaluations >= patience
+
+    def restore_best(self) -> None:
+        """Put back the adapter with the lowest validation loss, if any was measured."""
+        if self.progress.best is not None:
+            with torch.no_grad():
+                for name, parameter in self.trainable.items():
+                    parameter.copy_(self.progress.best[name])

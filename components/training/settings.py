@@ -1,0 +1,47 @@
+"""Training settings, in the spelling of transformers, TRL and peft."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from components.model.settings import LoraSettings
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class TrainingSettings(LoraSettings):
+    """How an adapter is trained.
+
+    `warmup_steps` below 1 is a share of all steps, as in transformers. `min_lr_ratio` is where the
+    schedule ends, as a share of `learning_rate`. `bf16: null` takes bf16 where the device is fast
+    at it. `fast: false` runs the plain reference path (peft's forward, all logits, SDPA).
+    `max_steps` of -1 means whole epochs.
+    """
+
+    seed: NonNegativeInt = 0
+    learning_rate: PositiveFloat = 2e-4
+    lr_scheduler_type: Literal["linear", "cosine", "constant"] = "linear"
+    min_lr_ratio: Share = 0.0
+    warmup_steps: NonNegativeFloat = 0.03
+    num_train_epochs: PositiveFloat = 1.0
+    max_steps: int = Field(default=-1, ge=-1)
+    per_device_train_batch_size: PositiveInt = 16
+    gradient_accumulation_steps: PositiveInt = 1
+    max_grad_norm: PositiveFloat = 1.0
+    weight_decay: NonNegativeFloat = 0.0
+    adam_beta1: Share = 0.9
+    adam_beta2: Share = 0.999
+    adam_epsilon: PositiveFloat = 1e-8
+
+    packing: bool = False
+    packing_length: PositiveInt = 2048
+    gradient_checkpointing: bool = False
+    bf16: bool | None = None
+    fast: bool = True
+
+    eval_steps: PositiveInt | None = None
+    max_eval_samples: PositiveInt | None = None
+    early_stopping_patience: PositiveInt | None = None
+    early_stopping_threshold: NonNegativeFloat = 0.0
+    save_steps: PositiveInt = 100
+    resume_from_checkpoint: bool = True

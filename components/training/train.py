@@ -1,0 +1,206 @@
+"""Fine-tuning an adapter: the step."""
+
+import csv
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.contracts.errors import DataError
+from components.contracts.events import Context
+from components.contracts.kinds import Adapter, BaseModelFolder, Tokens
+from components.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+
+    from components.training.collate import Inputs
+    from components.training.loop import Progress, Trainer
+    from components.training.rows import Row
+
+CURVE = ["step", "loss", "eval_loss", "learning_rate", "grad_norm", "tokens"]
+
+
+def train(
+    base: BaseModelFolder,
+    tokens: Tokens,
+    settings: TrainingSettings,
+    *,
+    out: Path,
+    context: Context,
+) -> Adapter:
+    """Train a LoRA adapter on the train split and keep the one with the lowest validation loss.
+
+    Checkpoints go to `context.scratch`; after a crash the same call goes on from the last one.
+
+    Raises:
+        DataError: there is no row with a trained token.
+        ModelError: the model cannot be loaded or adapted, or the loss is not finite.
+        SpaceError: the disk is full.
+    """
+    from components.model.adapter import save_adapter
+    from components.training.checkpoint import load_checkpoint, save_checkpoint
+    from components.training.resume import fingerprint, restore, state_of
+
+    mark = fingerprint(settings, base, tokens)
+    file = context.scratch / "train" / "checkpoint.pt"
+    trainer = prepare(base, tokens, settings, context)
+    trainer.save = lambda t: save_checkpoint(file, state_of(t, mark))
+    if settings.resume_from_checkpoint and (state := load_checkpoint(file, mark)):
+        restore(trainer, state)
+        context.events.note(f"resuming after step {trainer.progress.step}")
+    progress = trainer.run()
+    trainer.restore_best()
+    with Adapter.write(out) as draft:
+        save_adapter(trainer.model, draft.folder / "model", base.facts["title"])
+        write_curve(draft.folder / "curve.csv", progress)
+        draft.facts = facts(trainer, base)
+    file.unlink(missing_ok=True)
+    return Adapter.open(out)
+
+
+def prepare(
+    base: BaseModelFolder, tokens: Tokens, settings: TrainingSettings, context: Context
+) -> "Trainer":
+    """Return a trainer at step 0 with everything chosen for this machine."""
+    import torch
+
+    from components.model.adapter import attach_adapter
+    from components.model.base import load_base
+    from components.model.device import fast_dtype, pick_device
+    from components.training.loop import Trainer
+    from components.training.loss import answer_loss, reference_loss
+    from components.training.rows import plan_epoch, read_rows
+
+    torch.manual_seed(settings.seed)
+    device = pick_device()
+    dtype = precision(settings, fast_dtype(device))
+    model = load_base(base.model, dtype=dtype, device=device, quantized=settings)
+    adapted = attach_adapter(model, settings)
+    speed_up(adapted, model, settings, device)
+    rows = trained_rows(read_rows(tokens.split("train")))
+    validation = read_rows(tokens.split("validation"), settings.max_eval_samples)
+    size = settings.per_device_train_batch_size
+    return Trainer(
+        model=adapted,
+        loss=partial(on_base, answer_loss if settings.fast else reference_loss),
+        collate=choose_collate(settings, device, dtype),
+        rows=rows,
+        validation=trained_rows(validation) if validation else [],
+        plan=plan_steps(settings, [len(row.input_ids) for row in rows]),
+        validation_plan=plan_epoch([len(r.input_ids) for r in validation], size, 0, 0),
+        settings=settings,
+        events=context.events,
+        save=lambda _: None,
+    )
+
+
+def choose_collate(
+    settings: TrainingSettings, device: "torch.device", dtype: "torch.dtype"
+) -> "Callable[[Sequence[Row]], Inputs]":
+    """Return how rows become a batch: on CPU, behind their shared prefix was measured fastest."""
+    from components.training.collate import pack, pad, share_prefix
+
+    if settings.packing:
+        return partial(pack, device=device)
+    if flat(settings, device):
+        return partial(share_prefix, device=device, dtype=dtype)
+    return partial(pad, device=device)
+
+
+def flat(settings: TrainingSettings, device: "torch.device") -> bool:
+    """Say whether batches are laid out flat, with the attention made for that."""
+    return settings.fast and not settings.packing and device.type == "cpu"
+
+
+def on_base(loss: Any, adapted: Any, inputs: Any) -> "torch.Tensor":
+    """Call `loss` with the transformers model inside the peft one: its layers carry the adapter."""
+    result: torch.Tensor = loss(adapted.get_base_model(), inputs)
+    return result
+
+
+def precision(settings: TrainingSettings, fastest: "torch.dtype") -> "torch.dtype":
+    """Return the dtype of the frozen weights and the activations."""
+    import torch
+
+    if settings.bf16 is None:
+        return fastest
+    return torch.bfloat16 if settings.bf16 else torch.float32
+
+
+def speed_up(adapted: Any, model: Any, settings: TrainingSettings, device: "torch.device") -> None:
+    """Choose the paths that were measured fastest on this kind of device."""
+    import torch
+
+    from components.training.attention import use_shared_prefix_attention
+    from components.training.fused_lora import fuse_lora
+
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.enable_input_require_grads()
+    if not settings.fast:
+        return
+    torch.set_float32_matmul_precision("medium" if device.type == "cpu" else "high")
+    fuse_lora(adapted)
+    if flat(settings, device):
+        use_shared_prefix_attention(model)
+
+
+def plan_steps(settings: TrainingSettings, lengths: list[int]) -> list[list[tuple[int, ...]]]:
+    """Return, for every optimiser step, its micro-batches of row indices."""
+    import math
+
+    from components.training.rows import plan_epoch, plan_packed
+
+    batches: list[tuple[int, ...]] = []
+    for epoch in range(math.ceil(settings.num_train_epochs)):
+        one = (
+            plan_packed(lengths, settings.packing_length, settings.seed, epoch)
+            if settings.packing
+            else plan_epoch(lengths, settings.per_device_train_batch_size, settings.seed, epoch)
+        )
+        left = settings.num_train_epochs - epoch
+        batches += one if left >= 1 else one[: math.ceil(left * len(one))]
+    step = settings.gradient_accumulation_steps
+    steps = [batches[i : i + step] for i in range(0, len(batches), step)]
+    return steps if settings.max_steps < 0 else steps[: settings.max_steps]
+
+
+def trained_rows(rows: list[Any]) -> list[Any]:
+    """Return `rows`; raise `DataError` if any of them would teach nothing."""
+    empty = [index for index, row in enumerate(rows) if not row.trained]
+    if empty or not rows:
+        raise DataError(
+            f"{len(empty)} of {len(rows)} rows have no trained token (first: row {empty[:1]})",
+            fix="look at the tokenization section of the recipe and at the data",
+        )
+    return rows
+
+
+def write_curve(file: Path, progress: "Progress") -> None:
+    """Write the training curve: no clock in it, so the same run gives the same bytes."""
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, CURVE, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(progress.curve)
+
+
+def facts(trainer: "Trainer", base: BaseModelFolder) -> dict[str, Any]:
+    """Return what is worth knowing of the run, free of clocks."""
+    progress = trainer.progress
+    return {
+        "base": base.facts["title"],
+        "steps": progress.step,
+        "planned_steps": len(trainer.plan),
+        "stopped_early": progress.stopped_early,
+        "best_step": progress.best_step,
+        "best_eval_loss": progress.best_loss if progress.best is not None else None,
+        "first_loss": progress.curve[0]["loss"],
+        "final_loss": progress.curve[-1]["loss"],
+        "tokens": int(sum(point["tokens"] for point in progress.curve)),
+        "trainable_parameters": sum(p.numel() for p in trainer.trainable.values()),
+        "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        "dtype": str(trainer.model.get_base_model().dtype).removeprefix("torch."),
+        "device": trainer.model.device.type,
+    }
