@@ -1,0 +1,1 @@
+"""Scoring base and tuned model in torch."""

@@ -1,0 +1,14 @@
+"""What is evaluated."""
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from components.contracts.settings import Settings
+
+
+class EvaluationSettings(Settings):
+    """`max_samples` takes the first items of the split only (`null`: all)."""
+
+    split: Literal["test", "validation"] = "test"
+    max_samples: PositiveInt | None = None

@@ -1,0 +1,168 @@
+"""The verdict: may the file to ship become champion? Paired statistics over the very same items."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, PositiveInt
+
+from components.contracts.artefacts import write_json
+from components.contracts.errors import RecipeError, did_you_mean
+from components.contracts.events import Context
+from components.contracts.kinds import Evaluation, Verdict, Verification
+from components.contracts.settings import Settings
+from components.scoring.comparison import Comparison, compare
+from components.scoring.items import Score
+from components.scoring.metrics import summarise
+from components.scoring.tables import read_scores
+
+
+class GateSettings(Settings):
+    """What the file to ship must show.
+
+    `alpha`: largest p of the exact McNemar test against the base. `max_accuracy_loss`: how far
+    below the tuned torch model the lower end of the paired 95 % interval may lie, as a share.
+    `max_perplexity_rise`: largest relative rise of answer and text perplexity over tuned.
+    """
+
+    ship: str = "int8"
+    min_items: PositiveInt = 300
+    alpha: float = Field(default=0.01, gt=0, lt=1)
+    max_accuracy_loss: float = Field(default=0.02, ge=0, lt=1)
+    max_perplexity_rise: float = Field(default=0.02, ge=0)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the checks look at: scores by item and the facts of the verification."""
+
+    base: list[Score]
+    tuned: list[Score]
+    shipped: list[Score]
+    parity: dict[str, Any]
+    settings: GateSettings
+
+    @property
+    def gain(self) -> Comparison:
+        return compare(self.shipped, self.base)
+
+    @property
+    def cost(self) -> Comparison:
+        return compare(self.shipped, self.tuned)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One check of the gate, in words."""
+
+    check: str
+    passed: bool
+    text: str
+
+
+def gate(
+    evaluation: Evaluation,
+    verification: Verification,
+    settings: GateSettings,
+    *,
+    out: Path,
+    context: Context,
+) -> Verdict:
+    """Judge the exported file `settings.ship`; a failed check is a result, not an error.
+
+    Raises:
+        RecipeError: no exported file has the name `settings.ship`.
+        DataError: the models did not answer the same items.
+    """
+    variants = verification.facts["variants"]
+    if settings.ship not in variants:
+        raise RecipeError(
+            f"gate.ship is '{settings.ship}', which was not exported"
+            f"{did_you_mean(settings.ship, variants)}",
+            fix=f"use one of: {', '.join(variants)}, or add it to export.variants",
+        )
+    evidence = Evidence(
+        base=read_scores(evaluation.scores("base")),
+        tuned=read_scores(evaluation.scores("tuned")),
+        shipped=read_scores(verification.scores(settings.ship)),
+        parity=verification.facts["parity"],
+        settings=settings,
+    )
+    reasons = [check(evidence) for check in CHECKS]
+    for reason in reasons:
+        context.events.note(f"{'pass' if reason.passed else 'FAIL'}  {reason.text}")
+    with Verdict.write(out) as draft:
+        draft.facts = {
+            "promote": all(reason.passed for reason in reasons),
+            "ship": settings.ship,
+            "reasons": [reason.__dict__ for reason in reasons],
+            "against_base": evidence.gain.facts(),
+            "against_tuned": evidence.cost.facts(),
+        }
+        write_json(draft.folder / "verdict.json", draft.facts)
+    return Verdict.open(out)
+
+
+def same_model(evidence: Evidence) -> Reason:
+    """The export itself is right: fp32 in ONNX Runtime equals torch."""
+    parity = evidence.parity
+    return Reason(
+        "parity",
+        bool(parity["passed"]),
+        f"fp32 file against torch: logits differ by at most {parity['max_logit_difference']:.1g} "
+        f"(allowed {parity['limit']:.1g}), greedy answers identical on "
+        f"{parity['identical_greedy']} of {parity['prompts']} prompts",
+    )
+
+
+def enough_items(evidence: Evidence) -> Reason:
+    found, needed = len(evidence.shipped), evidence.settings.min_items
+    return Reason("items", found >= needed, f"{found} held-out items (at least {needed} needed)")
+
+
+def better_than_base(evidence: Evidence) -> Reason:
+    gain = evidence.gain
+    passed = gain.difference > 0 and gain.p <= evidence.settings.alpha
+    limit = evidence.settings.alpha
+    return Reason(
+        "better_than_base",
+        passed,
+        f"{evidence.settings.ship} against base: {gain.words()} (p ≤ {limit:g} needed)",
+    )
+
+
+def not_worse_than_tuned(evidence: Evidence) -> Reason:
+    cost, margin = evidence.cost, evidence.settings.max_accuracy_loss
+    return Reason(
+        "not_worse_than_tuned",
+        cost.interval[0] >= -margin,
+        f"{evidence.settings.ship} against tuned: {cost.words()} "
+        f"(lower end at least {-100 * margin:.1f} points)",
+    )
+
+
+def perplexity_kept(evidence: Evidence) -> Reason:
+    shipped, tuned = summarise(evidence.shipped), summarise(evidence.tuned)
+    rises = {
+        name: shipped[key] / tuned[key] - 1
+        for name, key in (("answers", "answer_perplexity"), ("text", "perplexity"))
+        if tuned[key] is not None
+    }
+    limit = evidence.settings.max_perplexity_rise
+    said = ", ".join(f"{name} {100 * rise:+.2f} %" for name, rise in rises.items())
+    return Reason(
+        "perplexity_kept",
+        all(rise <= limit for rise in rises.values()),
+        f"perplexity of {evidence.settings.ship} against tuned: {said} "
+        f"(at most {100 * limit:+.2f} %)",
+    )
+
+
+CHECKS: list[Callable[[Evidence], Reason]] = [
+    same_model,
+    enough_items,
+    better_than_base,
+    not_worse_than_tuned,
+    perplexity_kept,
+]
