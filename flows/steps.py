@@ -1,0 +1,88 @@
+"""Stage name → what it reads, what it writes and the function that does it. Nothing more."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from components.contracts import kinds
+from components.contracts.artefacts import Artefact
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage: `function` ("module:name") is called as f(*inputs, *sections, out=…, context=…).
+
+    `inputs` and `output` are folder names below `data/RECIPE/`; `sections` are the recipe's.
+    """
+
+    function: str
+    inputs: Mapping[str, type[Artefact]]
+    sections: tuple[str, ...]
+    output: str
+
+    @property
+    def module(self) -> str:
+        return self.function.partition(":")[0]
+
+    def load(self) -> Callable[..., Artefact]:
+        module, _, name = self.function.partition(":")
+        function: Callable[..., Any] = getattr(import_module(module), name)
+        return function
+
+
+BASE = {"base": kinds.BaseModelFolder}
+DATASET = {"dataset": kinds.Dataset}
+TOKENS = {"tokens": kinds.Tokens}
+ADAPTER = {"adapter": kinds.Adapter}
+EVALUATION = {"evaluation": kinds.Evaluation}
+ONNX = {"onnx": kinds.Onnx}
+VERIFICATION = {"verification": kinds.Verification}
+
+STEPS: dict[str, Step] = {
+    "ingest": Step("components.sources.ingest:ingest", {}, ("source",), "raw"),
+    "fetch": Step("components.sources.fetch:fetch", {}, ("model",), "base"),
+    "validate": Step(
+        "components.validation.validate:validate",
+        {"raw": kinds.Raw},
+        ("format", "validation"),
+        "dataset",
+    ),
+    "tokenize": Step(
+        "components.tokenization.tokenize:tokenize", BASE | DATASET, ("tokenization",), "tokens"
+    ),
+    "train": Step("components.training.train:train", BASE | TOKENS, ("training",), "adapter"),
+    "evaluate": Step(
+        "components.evaluation.evaluate:evaluate",
+        BASE | TOKENS | ADAPTER,
+        ("evaluation",),
+        "evaluation",
+    ),
+    "export": Step("components.export.export:export", BASE | ADAPTER, ("export",), "onnx"),
+    "verify": Step(
+        "components.verification.verify:verify",
+        BASE | TOKENS | ADAPTER | EVALUATION | ONNX,
+        ("verification",),
+        "verification",
+    ),
+    "gate": Step("components.gate:gate", EVALUATION | VERIFICATION, ("gate",), "verdict"),
+    "report": Step(
+        "components.report.report:report",
+        {"raw": kinds.Raw}
+        | DATASET
+        | TOKENS
+        | ADAPTER
+        | EVALUATION
+        | ONNX
+        | VERIFICATION
+        | {"verdict": kinds.Verdict},
+        ("report",),
+        "report",
+    ),
+    "register": Step(
+        "flows.register:register",
+        ONNX | VERIFICATION | {"verdict": kinds.Verdict, "report": kinds.Report},
+        ("registry",),
+        "registration",
+    ),
+}
