@@ -44,7 +44,7 @@ def quality_over_size(
     for name, size, value in zip(names, megabytes, values, strict=True):
         axes.annotate(name, (size, value), xytext=(7, 4), textcoords="offset points", color=INK)
     axes.set(xlabel="file size (MB)", ylabel="accuracy (%), 95 % interval")
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.15 * max(megabytes))
     return svg(figure)
 
 

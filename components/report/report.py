@@ -89,17 +89,23 @@ def report(
 def model_rows(line: Line) -> list[dict[str, Any]]:
     """Return name, runtime, metrics and size (MB, `None` for torch) of every model measured."""
     rows = [
-        {"name": name, "runtime": "torch fp32", "megabytes": None, "metrics": metrics}
+        {
+            "name": name,
+            "runtime": "torch fp32",
+            "megabytes": None,
+            "metrics": metrics,
+            "shipped": False,
+        }
         for name, metrics in line.evaluation.facts["models"].items()
     ]
-    for name, facts in line.verification.facts["variants"].items():
-        size = facts["bytes"] / 1e6
+    exported = line.verification.facts["variants"]
+    for name in sorted(exported, key=lambda n: -exported[n]["bytes"]):
         rows.append(
             {
                 "name": name,
                 "runtime": "ONNX Runtime",
-                "megabytes": size,
-                "metrics": facts["metrics"],
+                "megabytes": exported[name]["bytes"] / 1e6,
+                "metrics": exported[name]["metrics"],
                 "shipped": name == line.ship,
             }
         )
@@ -108,20 +114,24 @@ def model_rows(line: Line) -> list[dict[str, Any]]:
 
 def pick_samples(line: Line, count: int) -> list[dict[str, Any]]:
     """Return held-out rows with the answers before and after: first those that changed."""
-    import pyarrow.parquet as pq
-
-    texts = {
-        row["id"]: row
-        for row in pq.read_table(
-            line.dataset.split(line.evaluation.facts["items"]["split"]),
-            columns=["id", "text", "answer", "choices"],
-        ).to_pylist()
-    }
+    texts = {row["id"]: row for row in held_out(line)}
     before = read_scores(line.evaluation.scores("base"))
     after = read_scores(line.verification.scores(line.ship))
     samples = [sample(texts[b.id], b, a) for b, a in zip(before, after, strict=True)]
     samples.sort(key=lambda s: (s["before"] == s["after"], s["id"]))
     return samples[:count]
+
+
+def held_out(line: Line) -> list[dict[str, Any]]:
+    """Return id, text, answer and choices of the rows that were evaluated on."""
+    import pyarrow.parquet as pq
+
+    split = line.evaluation.facts["items"]["split"]
+    columns = ["id", "text", "answer", "choices"]
+    rows: list[dict[str, Any]] = pq.read_table(
+        line.dataset.split(split), columns=columns
+    ).to_pylist()
+    return rows
 
 
 def sample(row: dict[str, Any], before: Score, after: Score) -> dict[str, Any]:
@@ -167,10 +177,11 @@ def draw(line: Line) -> dict[str, str]:
 
 def confusion(line: Line) -> tuple[list[str], list[list[int]]] | None:
     """Return (labels, counts[right][answered]) of the shipped file, `None` without fixed labels."""
-    labels = list(line.dataset.facts.get("labels", {}))
-    scores = read_scores(line.verification.scores(line.ship))
-    if not labels or any(len(s.choice_logprobs) != len(labels) for s in scores):
+    choices = {tuple(row["choices"]) for row in held_out(line)}
+    if len(choices) != 1 or choices == {()}:
         return None
+    labels = list(choices.pop())
+    scores = read_scores(line.verification.scores(line.ship))
     counts = [[0] * len(labels) for _ in labels]
     for score in scores:
         counts[score.target][score.choice] += 1

@@ -31,9 +31,9 @@ class Comparison:
     def words(self) -> str:
         """Say it in a sentence, in points of accuracy."""
         low, high = (100 * bound for bound in self.interval)
-        way = "better" if self.difference > 0 else "worse" if self.difference < 0 else "no change"
-        size = f"{abs(100 * self.difference):.1f} points " if self.difference else ""
-        return f"{way} by {size}({low:+.1f} … {high:+.1f}), p = {self.p:.1g}, {self.items} items"
+        way = "better" if self.difference > 0 else "worse" if self.difference < 0 else "equal"
+        size = f" by {abs(100 * self.difference):.1f} points" if self.difference else ""
+        return f"{way}{size} ({low:+.1f} … {high:+.1f}), p = {self.p:.1g}, {self.items} items"
 
 
 def compare(model: Sequence[Score], reference: Sequence[Score], *, seed: int = 0) -> Comparison:
