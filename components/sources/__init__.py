@@ -1,0 +1,1 @@
+"""Where rows and base models come from."""
