@@ -1,0 +1,1 @@
+"""Rows of many shapes → one internal shape."""

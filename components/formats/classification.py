@@ -1,0 +1,67 @@
+"""A text, and one of a few label words as the answer."""
+
+import math
+from typing import Any
+
+from components.contracts.errors import did_you_mean
+from components.formats.example import (
+    Example,
+    Fields,
+    Message,
+    RowError,
+    column,
+    system_turn,
+    text_column,
+)
+from components.formats.settings import ClassificationSettings, LabelSettings
+
+
+def read(fields: Fields, settings: ClassificationSettings) -> Example:
+    """Return the example of one row; raise `RowError` for a missing column or an unknown label."""
+    text = text_column(fields, settings.text)
+    target = _target(column(fields, settings.label.column), settings.label)
+    names = settings.label.names
+    messages = (
+        *system_turn(settings.system),
+        Message(role="user", content=settings.template.replace("{text}", text)),
+        Message(role="assistant", content=names[target]),
+    )
+    return Example(messages, names[target], names, target, text)
+
+
+def columns(settings: ClassificationSettings) -> tuple[str, ...]:
+    """Return the columns that a row must have."""
+    return (settings.text, settings.label.column)
+
+
+def _target(value: Any, label: LabelSettings) -> int:
+    if label.bins is not None:
+        return _bin(_number(value, label), label.bins)
+    if label.values is not None:
+        value = {str(key): name for key, name in label.values.items()}.get(str(value), value)
+    if value in label.names:
+        return label.names.index(value)
+    allowed = label.names if label.values is None else [*map(str, label.values), *label.names]
+    raise RowError(
+        "label",
+        f"label {value!r} in column '{label.column}' is not known"
+        f"{did_you_mean(str(value), allowed)} (labels: {', '.join(allowed)})",
+        value,
+    )
+
+
+def _number(value: Any, label: LabelSettings) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise RowError("label", f"column '{label.column}' holds {value!r}, not a number", value)
+    return number
+
+
+def _bin(number: float, bins: tuple[float, ...]) -> int:
+    middle = len(bins) / 2
+    return sum(
+        number > edge or (number == edge and index < middle) for index, edge in enumerate(bins)
+    )

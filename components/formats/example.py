@@ -1,0 +1,67 @@
+"""The one shape that every format becomes, and the fault of a row that does not fit its format."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+from components.contracts.errors import DataError, did_you_mean
+
+Fields = Mapping[str, Any]
+Fault = Literal["column", "null", "value", "label"]
+
+
+class Message(TypedDict):
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row as the line sees it.
+
+    `messages` ends with the assistant's turn to learn, and `answer` repeats its content; plain text
+    has no messages and no answer. `choices` are the label words (empty for free answers), `target`
+    the index of the right one or -1. `text` is the row's own text: what makes two rows the same.
+    """
+
+    messages: tuple[Message, ...]
+    answer: str
+    choices: tuple[str, ...]
+    target: int
+    text: str
+
+
+class RowError(DataError):
+    """A row that does not fit its format. `kind` says how, `value` is what was found."""
+
+    def __init__(self, kind: Fault, problem: str, value: object = None) -> None:
+        self.kind = kind
+        self.value = value
+        super().__init__(problem)
+
+
+def column(fields: Fields, name: str) -> Any:
+    """Return `fields[name]`; raise `RowError` when the column is missing or null."""
+    if name not in fields:
+        raise RowError(
+            "column",
+            f"no column '{name}'{did_you_mean(name, fields)} (columns: {', '.join(fields)})",
+        )
+    if fields[name] is None:
+        raise RowError("null", f"column '{name}' is null")
+    return fields[name]
+
+
+def text_column(fields: Fields, name: str) -> str:
+    """Return the text in column `name`; raise `RowError` when it is anything but text."""
+    value = column(fields, name)
+    if not isinstance(value, str):
+        raise RowError("value", f"column '{name}' holds {type(value).__name__}, not text", value)
+    return value
+
+
+def system_turn(system: str | None) -> tuple[Message, ...]:
+    """Return the system turn, if there is one."""
+    return () if system is None else (Message(role="system", content=system),)

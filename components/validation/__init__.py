@@ -1,0 +1,1 @@
+"""Checking, cleaning, quarantining and splitting rows."""
