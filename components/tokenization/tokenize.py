@@ -1,0 +1,143 @@
+"""The tokenize step: token ids, loss mask and supervision ledger."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.contracts.artefacts import need_space
+from components.contracts.errors import DataError, ModelError
+from components.contracts.events import Context
+from components.contracts.kinds import BaseModelFolder, Dataset, Tokens
+from components.contracts.tables import tokens_schema
+from components.tokenization.encode import Row, encode_rows
+from components.tokenization.ledger import Ledger
+from components.tokenization.settings import TokenizationSettings
+from components.tokenization.tally import Tally
+from components.tokenization.tokenizer import Tokenizer, load_tokenizer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SPLITS = ("train", "validation", "test")
+BATCH = 1000
+"""Rows encoded at a time: memory does not grow with the data."""
+
+BYTES_A_BYTE = 16
+"""Tokens artefact to dataset artefact, at most: ids and labels of 4 bytes for each byte of text."""
+
+
+def tokenize(
+    base: BaseModelFolder,
+    dataset: Dataset,
+    settings: TokenizationSettings,
+    *,
+    out: Path,
+    context: Context,
+) -> Tokens:
+    """Write a table a split with ids, labels and ledger (`tokens_schema`).
+
+    Raises `DataError` naming file and row when a row is too long (and `truncation` is `error`), or
+    has no trained token, an answer that would be cut, an untrained end of sequence or a doubled
+    beginning; `ModelError` when tokenizer or chat template cannot do what is asked.
+    """
+    tokenizer = load_tokenizer(base.model)
+    check_length(base, settings)
+    check_vocabulary(base, len(tokenizer.hf))
+    ledger, tally = Ledger(settings), Tally(tokenizer)
+    size = sum(dataset.split(split).stat().st_size for split in SPLITS)
+    need_space(out.parent, size * BYTES_A_BYTE, "the token ids")
+    with Tokens.write(out) as draft:
+        for split in SPLITS:
+            lines = split_lines(tokenizer, dataset.split(split), split, settings, ledger, tally)
+            write_table(draft.folder / f"{split}.parquet", lines)
+        ledger.check()
+        check_counts(tally)
+        draft.facts = gather(tokenizer, tally, settings)
+    for split, counts in draft.facts["splits"].items():
+        context.events.note(
+            f"{split}: {counts['rows']:,} rows, {counts['tokens']:,} tokens, "
+            f"{counts['trained_tokens']:,} of them trained"
+        )
+    return Tokens.open(out)
+
+
+def split_lines(
+    tokenizer: Tokenizer,
+    file: Path,
+    split: str,
+    settings: TokenizationSettings,
+    ledger: Ledger,
+    tally: Tally,
+) -> "Iterator[pa.Table]":
+    """Yield the lines of one split, a batch at a time, entering each in ledger and tally."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tally.open(split)
+    for batch in pq.ParquetFile(file).iter_batches(batch_size=BATCH):
+        rows = batch.to_pylist()
+        kept: list[Row] = []
+        for row, line in zip(rows, encode_rows(tokenizer, rows, settings), strict=True):
+            place = f"{row['source']}:{row['row']}"
+            if ledger.admit(line, place):
+                tally.add(split, line, place)
+                kept.append(line)
+            else:
+                tally.drop(split, place)
+        yield pa.Table.from_pylist(kept, schema=tokens_schema())
+
+
+def write_table(file: Path, tables: "Iterator[pa.Table]") -> None:
+    """Write batches to one Parquet file, which is there even if there are none."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(file, tokens_schema()) as writer:
+        for table in tables:
+            writer.write_table(table)
+
+
+def check_length(base: BaseModelFolder, settings: TokenizationSettings) -> None:
+    """Raise `ModelError` when rows may be longer than the model can read."""
+    limit = base.facts.get("max_position_embeddings")
+    if limit is not None and settings.max_length > limit:
+        raise ModelError(
+            f"tokenization.max_length is {settings.max_length}, but the base model reads at most "
+            f"{limit} tokens",
+            fix=f"set tokenization.max_length to {limit} or less",
+        )
+
+
+def check_vocabulary(base: BaseModelFolder, size: int) -> None:
+    """Raise `ModelError` when the tokenizer knows more tokens than the model."""
+    known = base.facts.get("vocabulary_size")
+    if known is not None and size > known:
+        raise ModelError(
+            f"the tokenizer has {size} tokens, but the model's embeddings only {known}",
+            fix="take the tokenizer that belongs to the model",
+        )
+
+
+def check_counts(tally: Tally) -> None:
+    """Raise `DataError` when nothing is left to train on."""
+    if tally.splits["train"]["rows"] == 0:
+        raise DataError(
+            "no row is left to train on",
+            fix="raise tokenization.max_length: all rows were longer and dropped",
+        )
+
+
+def gather(tokenizer: Tokenizer, tally: Tally, settings: TokenizationSettings) -> dict[str, Any]:
+    """Return the facts of the tokens artefact."""
+    tokens = tokenizer.tokens
+    prefix = tokenizer.prefix(settings.prefix_token)
+    return {
+        **tally.facts(),
+        "bos_token": tokens.bos,
+        "eos_token": tokens.eos,
+        "pad_token": tokens.pad,
+        "stop_tokens": list(tokens.stop),
+        "prefix_token": prefix,
+        "prefix_token_text": tokenizer.token(prefix),
+        "assistant_only_loss": settings.assistant_only_loss,
+        "max_length": settings.max_length,
+    }
