@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, PositiveInt
 
 from components.contracts.artefacts import write_json
-from components.contracts.errors import RecipeError, did_you_mean
+from components.contracts.errors import DataError, RecipeError, did_you_mean
 from components.contracts.events import Context
 from components.contracts.kinds import Evaluation, Verdict, Verification
 from components.contracts.settings import Settings
@@ -73,7 +73,7 @@ def gate(
 
     Raises:
         RecipeError: no exported file has the name `settings.ship`.
-        DataError: the models did not answer the same items.
+        DataError: the models did not answer the same items, or items have no answers.
     """
     variants = verification.facts["variants"]
     if settings.ship not in variants:
@@ -89,6 +89,11 @@ def gate(
         parity=verification.facts["parity"],
         settings=settings,
     )
+    if not all(score.answer_tokens for score in evidence.shipped):
+        raise DataError(
+            "the gate compares answers, but held-out rows of plain text have none",
+            fix="use a format with answers (classification, prompt_completion, messages)",
+        )
     reasons = [check(evidence) for check in CHECKS]
     for reason in reasons:
         context.events.note(f"{'pass' if reason.passed else 'FAIL'}  {reason.text}")

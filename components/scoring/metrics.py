@@ -6,6 +6,15 @@ from typing import Any
 
 from components.scoring.items import Score
 
+ANSWER_METRICS = (
+    "accuracy",
+    "accuracy_interval",
+    "exact_match",
+    "exact_match_interval",
+    "answer_loss",
+    "answer_perplexity",
+)
+
 
 def summarise(scores: Sequence[Score]) -> dict[str, Any]:
     """Return the metrics of one model over its items.
@@ -13,26 +22,29 @@ def summarise(scores: Sequence[Score]) -> dict[str, Any]:
     `accuracy`: share of items whose right label is the likeliest (for free answers: exact greedy
     answers), with its 95 % Wilson interval. `exact_match`: share whose greedy answer, EOS included,
     is the reference. `answer_perplexity`: exp(ΣNLL/Σtokens) over the answers. `perplexity` and
-    `bits_per_byte`: over the rows' own text, `None` where rows have none.
+    `bits_per_byte`: over the rows' own text. A metric that the rows do not allow (no answers, no
+    text) is `None`.
     """
-    right = sum(score.right for score in scores)
-    greedy = sum(score.greedy for score in scores)
+    return {"items": len(scores), **answer_metrics(scores), **text_metrics(scores)}
+
+
+def answer_metrics(scores: Sequence[Score]) -> dict[str, Any]:
+    """Return the metrics of the answers; loss in nats, weighted by tokens."""
+    answered = [score for score in scores if score.answer_tokens]
+    if not answered:
+        return dict.fromkeys(ANSWER_METRICS)
+    nll = sum(score.answer_nll for score in answered)
+    tokens = sum(score.answer_tokens for score in answered)
+    right = sum(score.right for score in answered)
+    greedy = sum(score.greedy for score in answered)
     return {
-        "items": len(scores),
-        "accuracy": right / len(scores),
-        "accuracy_interval": list(wilson(right, len(scores))),
-        "exact_match": greedy / len(scores),
-        "exact_match_interval": list(wilson(greedy, len(scores))),
-        **answer_metrics(scores),
-        **text_metrics(scores),
+        "accuracy": right / len(answered),
+        "accuracy_interval": list(wilson(right, len(answered))),
+        "exact_match": greedy / len(answered),
+        "exact_match_interval": list(wilson(greedy, len(answered))),
+        "answer_loss": nll / tokens,
+        "answer_perplexity": math.exp(nll / tokens),
     }
-
-
-def answer_metrics(scores: Sequence[Score]) -> dict[str, float]:
-    """Return the token-weighted loss (nats) and perplexity of the reference answers."""
-    nll = sum(score.answer_nll for score in scores)
-    tokens = sum(score.answer_tokens for score in scores)
-    return {"answer_loss": nll / tokens, "answer_perplexity": math.exp(nll / tokens)}
 
 
 def text_metrics(scores: Sequence[Score]) -> dict[str, float | None]:

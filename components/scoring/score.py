@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -31,15 +32,35 @@ def score_items(
     with is read once and its cache shared, which changes nothing in the numbers.
     """
     events = events or Silent()
-    shared = common_prefix([item.prompt for item in items])
+    shared = common_prefix([item.prompt for item in items if item.prompt])
     past = lm.forward(as_ids([shared]))[1] if shared else None
     texts = score_texts(lm, items, prefix_token)
-    scores: dict[int, Score] = {}
-    for rows in batches(items, lambda item: shape(item), lambda item: len(item.prompt)):
-        for row, score in _score_batch(lm, items, rows, len(shared), past, texts):
-            scores[row] = score
-        events.progress(label, len(scores), len(items))
-    return [scores[row] for row in range(len(items))]
+    scores = [without_answer(item, texts.get(row, 0.0)) for row, item in enumerate(items)]
+    done = 0
+    for rows in batches(items, shape, lambda item: len(item.prompt)):
+        if items[rows[0]].prompt:
+            for row, score in _score_batch(lm, items, rows, len(shared), past):
+                scores[row] = replace(score, text_nll=scores[row].text_nll)
+        done += len(rows)
+        events.progress(label, done, len(items))
+    return scores
+
+
+def without_answer(item: Item, text_nll: float) -> Score:
+    """Return the score of an item of which only the text has been read."""
+    return Score(
+        id=item.id,
+        choice_logprobs=(),
+        choice=-1,
+        target=item.target,
+        right=False,
+        greedy=False,
+        answer_nll=0.0,
+        answer_tokens=0,
+        text_nll=text_nll,
+        text_tokens=len(item.text),
+        text_bytes=item.text_bytes,
+    )
 
 
 def _score_batch(
@@ -48,7 +69,6 @@ def _score_batch(
     rows: list[int],
     skip: int,
     past: Any,
-    texts: dict[int, float],
 ) -> Iterator[tuple[int, Score]]:
     group = [items[row] for row in rows]
     start = lm.expand(past, len(rows)) if past is not None else None
@@ -66,18 +86,14 @@ def _score_batch(
         right = choice == item.target if item.choices else bool(greedy[place])
         yield (
             row,
-            Score(
-                id=item.id,
+            replace(
+                without_answer(item, 0.0),
                 choice_logprobs=logprobs,
                 choice=choice,
-                target=item.target,
                 right=right,
                 greedy=bool(greedy[place]),
                 answer_nll=-float(answers[place]),
                 answer_tokens=len(item.answer),
-                text_nll=texts.get(row, 0.0),
-                text_tokens=len(item.text),
-                text_bytes=item.text_bytes,
             ),
         )
 

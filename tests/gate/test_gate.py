@@ -1,11 +1,12 @@
 """The verdict, check by check, on hand-made evidence."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.contracts.errors import RecipeError
+from components.contracts.errors import DataError, RecipeError
 from components.contracts.events import Context
 from components.contracts.kinds import Evaluation, Verdict, Verification
 from components.gate import CHECKS, GateSettings, gate
@@ -92,6 +93,12 @@ def test_same_model_is_not_better(tmp_path: Path, context: Context) -> None:
     same = scores(300)
     verdict = judge(tmp_path, context, base=same, tuned=same, shipped=same)
     assert failed(verdict) == ["better_than_base"]
+
+
+def test_rows_without_answers_are_refused(tmp_path: Path, context: Context) -> None:
+    plain = [replace(score, answer_tokens=0) for score in scores(1)]
+    with pytest.raises(DataError, match="plain text have none"):
+        judge(tmp_path, context, base=plain, tuned=plain, shipped=plain)
 
 
 def test_unknown_file_to_ship_is_named(tmp_path: Path, context: Context) -> None:

@@ -10,6 +10,7 @@ from components.contracts.kinds import BaseModelFolder, Tokens
 from components.model.base import load_base
 from components.model.torch_lm import TorchLM
 from components.scoring.items import Item
+from components.scoring.metrics import summarise
 from components.scoring.score import common_prefix, score_items
 from components.scoring.tables import read_items, read_scores, write_scores
 
@@ -97,3 +98,13 @@ def test_scores_survive_their_table(lm: TorchLM, items: list[Item], tmp_path) ->
     scores = score_items(lm, items[:5], prefix_token=PREFIX)
     write_scores(tmp_path / "s.parquet", scores)
     assert read_scores(tmp_path / "s.parquet") == scores
+
+
+def test_plain_text_is_scored_by_its_text_alone(lm: TorchLM, items: list[Item]) -> None:
+    plain = Item("plain", (), (), (), -1, items[0].text, items[0].text_bytes)
+    alone, beside = score_items(lm, [plain, items[0]], prefix_token=PREFIX)
+    assert alone.answer_tokens == 0
+    assert alone.text_nll == pytest.approx(beside.text_nll, abs=1e-4)
+    metrics = summarise([alone])
+    assert metrics["accuracy"] is None
+    assert metrics["perplexity"] is not None
