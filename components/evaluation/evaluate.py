@@ -33,7 +33,8 @@ def evaluate(
     """
     from components.scoring.score import score_items
 
-    items = read_items(tokens, settings.split, settings.max_samples)
+    split, limit, texts = settings.split, settings.max_samples, settings.max_text_samples
+    items = read_items(tokens, split, limit, texts=texts)
     if not items:
         raise DataError(
             f"the {settings.split} split has no rows to evaluate on",
@@ -49,7 +50,7 @@ def evaluate(
             write_scores(draft.folder / f"{name}.parquet", scores)
             metrics[name] = summarise(scores)
         draft.facts = {
-            "items": {"split": settings.split, "limit": settings.max_samples, "count": len(items)},
+            "items": {"split": split, "limit": limit, "texts": texts, "count": len(items)},
             "prefix_token": prefix,
             "models": metrics,
         }

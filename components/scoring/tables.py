@@ -1,6 +1,6 @@
 """Items out of the tokens artefact; scores to and from their table."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,12 +29,18 @@ TYPES = {
 }
 
 
-def read_items(tokens: Tokens, split: str, limit: int | None) -> list[Item]:
-    """Return the items of a split, the first `limit` of them (`None`: all)."""
+def read_items(
+    tokens: Tokens, split: str, limit: int | None, *, texts: int | None = None
+) -> list[Item]:
+    """Return the items of a split, the first `limit` of them (`None`: all).
+
+    Only the first `texts` of them keep their text (`None`: all): perplexity over text costs as
+    much as the answers do.
+    """
     table = pq.read_table(tokens.split(split), columns=COLUMNS)
     if limit is not None:
         table = table.slice(0, limit)
-    return [
+    items = [
         Item(
             id=row["id"],
             prompt=tuple(row["input_ids"][: row["prompt_tokens"]]),
@@ -46,6 +52,8 @@ def read_items(tokens: Tokens, split: str, limit: int | None) -> list[Item]:
         )
         for row in table.to_pylist()
     ]
+    kept = len(items) if texts is None else texts
+    return items[:kept] + [replace(item, text=(), text_bytes=0) for item in items[kept:]]
 
 
 def write_scores(file: Path, scores: list[Score]) -> None:

@@ -36,7 +36,7 @@ def test_training_shows_in_the_scores(
         out=tmp_path / "evaluation",
         context=context,
     )
-    assert found.facts["items"] == {"split": "test", "limit": 20, "count": 20}
+    assert found.facts["items"] == {"split": "test", "limit": 20, "texts": None, "count": 20}
     base, tuned = found.facts["models"]["base"], found.facts["models"]["tuned"]
     assert tuned["answer_loss"] < 0.3 * base["answer_loss"]
     assert tuned["exact_match"] == 1.0
