@@ -31,13 +31,18 @@ class Step:
         return function
 
 
-BASE = {"base": kinds.BaseModelFolder}
-DATASET = {"dataset": kinds.Dataset}
-TOKENS = {"tokens": kinds.Tokens}
-ADAPTER = {"adapter": kinds.Adapter}
-EVALUATION = {"evaluation": kinds.Evaluation}
-ONNX = {"onnx": kinds.Onnx}
-VERIFICATION = {"verification": kinds.Verification}
+Inputs = dict[str, type[Artefact]]
+
+BASE: Inputs = {"base": kinds.BaseModelFolder}
+DATASET: Inputs = {"dataset": kinds.Dataset}
+TOKENS: Inputs = {"tokens": kinds.Tokens}
+ADAPTER: Inputs = {"adapter": kinds.Adapter}
+EVALUATION: Inputs = {"evaluation": kinds.Evaluation}
+ONNX: Inputs = {"onnx": kinds.Onnx}
+VERIFICATION: Inputs = {"verification": kinds.Verification}
+
+LAST = "registration"
+"""The artefact that ends the line."""
 
 STEPS: dict[str, Step] = {
     "ingest": Step("components.sources.ingest:ingest", {}, ("source",), "raw"),
@@ -82,7 +87,7 @@ STEPS: dict[str, Step] = {
     "register": Step(
         "flows.register:register",
         ONNX | VERIFICATION | {"verdict": kinds.Verdict, "report": kinds.Report},
-        ("registry",),
+        ("format", "registry"),
         "registration",
     ),
 }

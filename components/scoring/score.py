@@ -112,7 +112,7 @@ def continuation(
         later, _ = lm.forward(ids[:, :-1], cache)
         more, also = token_logprobs(later, ids[:, 1:])
         picked, greedy = np.hstack([picked, more]), np.hstack([greedy, also])
-    return picked.sum(axis=1), greedy.all(axis=1)
+    return picked.sum(axis=1), np.asarray(greedy.all(axis=1))
 
 
 def score_texts(lm: CausalLM, items: Sequence[Item], prefix_token: int) -> dict[int, float]:

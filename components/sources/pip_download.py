@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 
 from components.contracts.artefacts import sha256
-from components.contracts.errors import SourceError, SpaceError, TunelineError
+from components.contracts.errors import (
+    SourceError,
+    SpaceError,
+    TunelineError,
+    UnreachableError,
+)
 from components.contracts.events import Context
 from components.sources.settings import PackageSettings
 
@@ -81,7 +86,7 @@ def explain(settings: PackageSettings, output: str) -> TunelineError:
             fix="python -m ensurepip",
         )
     if re.search(r"connection|timed? ?out|name resolution|Max retries|ProxyError", output, re.I):
-        return SourceError(
+        return UnreachableError(
             f"{wanted} cannot be downloaded: the package index does not answer\n{_end(output)}",
             fix="check the network or pip's index settings and run again: what is done is kept",
         )

@@ -1,0 +1,147 @@
+"""The `tuneline` command."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from components.contracts.errors import ArtefactError, RecipeError, TunelineError, choose
+from flows.environment import find_root, prepare
+from flows.graph import changed_stages, read_graph
+from flows.recipe import add_to_line, load_recipe, parse_recipe, recipe_file
+from flows.record import read_record, told_faults
+from flows.show import show
+from flows.summary import gather
+
+app = typer.Typer(
+    help="Validate, fine-tune, prove, export and register small language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
+
+
+def main() -> None:
+    """Run the command; what the user can mend is told without a traceback."""
+    try:
+        app()
+    except TunelineError as error:
+        tell(error)
+        sys.exit(error.exit_code)
+
+
+@app.command()
+def run(
+    recipe: Name,
+    force: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STAGE", help="Run this stage even if nothing changed (repeatable)."),
+    ] = None,
+    add: Annotated[bool, typer.Option("--add", help="Put the recipe on the line first.")] = False,
+) -> None:
+    """Bring every stage of RECIPE up to date: a Prefect flow, an MLflow run."""
+    root = find_root(Path.cwd())
+    prepare(root)
+    if add:
+        parse_recipe(recipe_file(root, recipe))
+        add_to_line(root, recipe)
+    load_recipe(root, recipe)
+    console = Console()
+    forced = known_stages(root, recipe, force or [])
+    changed = changed_stages(root, recipe)
+    if not changed and not forced:
+        console.print(f"{recipe}: nothing has changed, nothing to do\n")
+        close_left_open(root, recipe)
+        show(gather(root, recipe), console, details=False)
+        return
+    told = ", ".join(dict.fromkeys([*changed, *forced]))
+    console.print(f"{recipe}: to do: {told}", highlight=False)
+    if not run_flow(root, recipe, forced, console):
+        sys.exit(1)
+    console.print()
+    show(gather(root, recipe), console, details=False)
+
+
+@app.command(name="show")
+def show_recipe(
+    recipe: Name,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, as docs/show.schema.json describes it.")
+    ] = False,
+) -> None:
+    """Show what is known of RECIPE's last run: ids, hashes, metrics, verdict, version."""
+    root = find_root(Path.cwd())
+    recipe_file(root, recipe)
+    facts = gather(root, recipe)
+    if as_json:
+        print(facts.model_dump_json(indent=2))
+        return
+    if facts.run is None and not facts.artefacts:
+        raise ArtefactError(
+            f"nothing has been made from recipe '{recipe}' here", fix=f"tuneline run {recipe}"
+        )
+    show(facts, Console(), details=True)
+
+
+@app.command()
+def ui(
+    browser: Annotated[bool, typer.Option(help="Open both pages in the browser.")] = True,
+) -> None:
+    """Open the MLflow UI and the Prefect UI on this project; Ctrl-C stops both."""
+    from flows.ui import serve
+
+    root = find_root(Path.cwd())
+    prepare(root)
+    serve(root, Console(), browser=browser)
+
+
+def known_stages(root: Path, recipe: str, names: list[str]) -> list[str]:
+    """Return `names` if the graph has them all, else raise `RecipeError`."""
+    stages = {stage.name: stage.name for stage in read_graph(root, recipe)} if names else {}
+    return [choose("stage", name, stages, RecipeError) for name in names]
+
+
+def close_left_open(root: Path, recipe: str) -> None:
+    """Close the run of a `dvc repro` whose last stage had nothing to do, so that never ended it."""
+    record = read_record(root, recipe)
+    if record and record.door == "dvc" and record.status != "finished":
+        from flows.tracking import close_dvc_run
+
+        close_dvc_run(root, recipe)
+
+
+def run_flow(root: Path, recipe: str, force: list[str], console: Console) -> bool:
+    """Run the flow in this process; on failure the last words are the failed stage's own."""
+    quiet_prefect()
+    if "PREFECT_API_URL" not in os.environ:
+        console.print("  starting Prefect (without a running server this takes some seconds)")
+    os.chdir(root)
+    from flows.finetune import finetune
+    from flows.terminal import Terminal
+
+    with Terminal(console):
+        state = finetune(recipe, force, return_state=True)
+    if state.is_completed():
+        return True
+    told = told_faults(root, recipe) or str(state.message)
+    Console(stderr=True).print(Text(f"\n{told}", style="red"))
+    return False
+
+
+def quiet_prefect() -> None:
+    """Keep Prefect's own lines off the terminal: they go to its UI, `Terminal` shows the rest."""
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+
+def tell(error: TunelineError) -> None:
+    """Print an error for people."""
+    Console(stderr=True).print(Text(f"error: {error}", style="red"))
+
+
+if __name__ == "__main__":
+    main()

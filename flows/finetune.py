@@ -1,0 +1,169 @@
+"""The line as a Prefect flow: one task a stage, made from dvc.yaml when it runs."""
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.concurrency.sync import concurrency
+from prefect.futures import PrefectFuture, wait
+from prefect.runtime import flow_run
+from prefect.states import Completed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.child import StageFailedError, run_stage, stop_all
+from flows.environment import find_root, prepare
+from flows.graph import Stage, read_graph
+from flows.locked import locked_hashes
+from flows.recipe import Recipe, load_recipe
+from flows.record import (
+    Outcome,
+    StageRecord,
+    Status,
+    manifest_key,
+    open_flow_record,
+    open_record,
+    read_record,
+    told_faults,
+)
+from flows.steps import LAST, STEPS
+
+
+class LineFailedError(Exception):
+    """A stage did not end well; says which, in that stage's own words."""
+
+
+STATES: dict[Outcome, str] = {"ran": "Ran", "restored": "Restored", "cached": "Skipped"}
+MLFLOW_STATUS: dict[Status, str] = {"finished": "FINISHED", "failed": "FAILED"}
+
+
+def worth_retrying(task: Any, task_run: Any, state: State[Any]) -> bool:
+    """Tell Prefect to try again only what may succeed: a broken line, not bad data."""
+    try:
+        state.result()
+    except StageFailedError as error:
+        return error.retry
+    return True
+
+
+@task(cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=worth_retrying)
+def bring_up_to_date(stage: Stage, root: Path, run: str, force: bool) -> State[Any]:
+    """Run one stage through DVC and enter it into the MLflow run: Ran, Restored or Skipped."""
+    tell = get_run_logger().info
+    with slot(stage):
+        outcome = run_stage(stage, root, run, force=force, tell=tell)
+    enter(stage, root, run, outcome)
+    return Completed(name=STATES[outcome], message=f"DVC: {outcome}")
+
+
+def slot(stage: Stage) -> AbstractContextManager[None]:
+    """Return the GPU slot for a stage that wants one, where the server has the limit `gpu`."""
+    if not stage.options.gpu:
+        return nullcontext()
+    with get_client(sync_client=True) as client:
+        limits = {limit.name for limit in client.read_global_concurrency_limits()}
+    return concurrency("gpu", occupy=1) if "gpu" in limits else nullcontext()
+
+
+def enter(stage: Stage, root: Path, run: str, outcome: Outcome) -> None:
+    """Write a stage into the record of this run and into MLflow."""
+    from flows import tracking
+    from flows.tracking import registration
+
+    with open_record(root, stage.recipe, "prefect") as record:
+        output = STEPS[stage.name].output
+        key = manifest_key(root / "data" / stage.recipe / output)
+        known = record.stages.get(stage.name)
+        if outcome != "ran" or known is None or known.manifest_sha256 != key:
+            record.add_stage(stage.name, StageRecord(outcome=outcome, manifest_sha256=key))
+        record.credit()
+        if output == LAST and record.registration is None:
+            record.registration = registration(root / "data" / stage.recipe / output)
+        entered = record.stages[stage.name]
+    locked = locked_hashes(root, stage.recipe).get(stage.name)
+    tracking.record_stage(root, run, stage.recipe, stage.name, entered, locked)
+
+
+RUNNER: Any = ThreadPoolTaskRunner(max_workers=2)
+
+
+@flow(
+    name="finetune",
+    flow_run_name="{recipe}",
+    task_runner=RUNNER,
+    persist_result=False,
+)
+def finetune(recipe: str, force: list[str] | None = None) -> State[Any]:
+    """Bring every stage of a recipe up to date. `force` names stages to run even if unchanged.
+
+    Runs in the project that the working directory belongs to. A verdict against the new model is
+    a normal end.
+
+    Raises:
+        LineFailedError: a stage failed; with that stage's own message.
+    """
+    root = find_root(Path.cwd())
+    prepare(root)
+    settings = load_recipe(root, recipe)
+    stages = read_graph(root, recipe)
+    run = open_run(root, recipe, settings)
+    status: Status = "failed"
+    try:
+        futures = submit(stages, root, run, set(force or ()))
+        wait(list(futures.values()))
+        failed = [future.state for future in futures.values() if not future.state.is_completed()]
+        status = "failed" if failed else "finished"
+    finally:
+        stop_all()
+        close_run(root, recipe, run, status)
+    if failed:
+        # Raised, not returned as a state: Prefect retries a flow run only after an exception.
+        raise LineFailedError(told_faults(root, recipe))
+    return Completed(message=f"MLflow run {run}")
+
+
+def submit(
+    stages: list[Stage], root: Path, run: str, force: set[str]
+) -> dict[str, PrefectFuture[Any]]:
+    """Start one task a stage, each waiting for those it reads from."""
+    futures: dict[str, PrefectFuture[Any]] = {}
+    for stage in stages:
+        named = bring_up_to_date.with_options(
+            name=stage.name,
+            task_run_name=stage.name,
+            retries=stage.options.retries,
+            retry_delay_seconds=stage.options.retry_delay_s,
+        )
+        upstream = [futures[name] for name in stage.upstream]
+        futures[stage.name] = named.submit(
+            stage, root, run, stage.name in force, wait_for=upstream, return_state=False
+        )
+    return futures
+
+
+def open_run(root: Path, recipe: str, settings: Recipe) -> str:
+    """Open the one MLflow run of this flow run, the same again when the flow run is retried."""
+    from flows import tracking
+
+    before = read_record(root, recipe)
+    flow_run_id = str(flow_run.id)
+    with open_flow_record(root, recipe, flow_run_id) as record:
+        run = tracking.open_run(root, record, settings)
+    if before and before.status == "running" and before.mlflow_run_id not in (None, run):
+        tracking.close_run(str(before.mlflow_run_id), "KILLED")
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(UUID(flow_run_id), tags=[f"recipe:{recipe}", f"mlflow:{run}"])
+    return run
+
+
+def close_run(root: Path, recipe: str, run: str, status: Status) -> None:
+    """End the MLflow run and the record alike."""
+    from flows import tracking
+
+    with open_record(root, recipe, "prefect") as record:
+        record.status = status
+    tracking.close_run(run, MLFLOW_STATUS[status])

@@ -1,0 +1,87 @@
+"""Reads the one graph, dvc.yaml, through DVC's own index."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from components.contracts.errors import RecipeError
+from components.contracts.settings import Settings
+
+
+class Options(Settings):
+    """What stands under a stage's `meta`: how Prefect runs it. DVC does not look at it."""
+
+    gpu: bool = False
+    retries: int = Field(0, ge=0)
+    retry_delay_s: float = Field(10, ge=0)
+    timeout_s: float | None = Field(None, gt=0)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of one recipe. `upstream` are the names of the stages it reads from."""
+
+    name: str
+    recipe: str
+    upstream: tuple[str, ...]
+    options: Options
+
+    @property
+    def address(self) -> str:
+        """How DVC calls it."""
+        return f"{self.name}@{self.recipe}"
+
+
+def read_graph(root: Path, recipe: str) -> list[Stage]:
+    """Return the stages of a recipe, each after those it reads from.
+
+    Raises `RecipeError` if dvc.yaml has no stage for the recipe or wrong options under `meta`.
+    """
+    import networkx as nx
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        graph = repo.index.graph
+        order = [s for s in nx.dfs_postorder_nodes(graph) if s.cmd and _of(s.addressing, recipe)]
+        stages = [_stage(s, [u for u in graph.successors(s) if u in order], recipe) for s in order]
+    if not stages:
+        raise RecipeError(
+            f"dvc.yaml has no stage for recipe '{recipe}'",
+            fix='every stage needs `matrix: {recipe: "${recipes}"}` and the recipe in params.yaml',
+        )
+    return stages
+
+
+def changed_stages(root: Path, recipe: str) -> dict[str, Any]:
+    """Return the stages of a recipe that are not up to date, with what DVC says of each."""
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        names = [s.addressing for s in repo.index.stages if s.cmd and _of(s.addressing, recipe)]
+        found: Mapping[str, Any] = repo.status(targets=names) if names else {}
+    return {_name(address): what for address, what in found.items()}
+
+
+def _stage(stage: Any, upstream: list[Any], recipe: str) -> Stage:
+    name = _name(stage.addressing)
+    try:
+        options = Options.model_validate(stage.meta or {})
+    except ValidationError as error:
+        faults = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
+        raise RecipeError(
+            f"dvc.yaml: {name}: meta: {faults}",
+            fix=f"allowed keys: {', '.join(Options.model_fields)}",
+        ) from error
+    return Stage(name, recipe, tuple(sorted(_name(u.addressing) for u in upstream)), options)
+
+
+def _of(address: str, recipe: str) -> bool:
+    return address.partition("@")[2] == recipe
+
+
+def _name(address: str) -> str:
+    """Return `train` of `train@recipe`; from elsewhere it reads `PATH/dvc.yaml:train@recipe`."""
+    return address.rpartition(":")[2].partition("@")[0]

@@ -1,0 +1,173 @@
+"""A recipe: the settings sections of one line of models, put together and checked at once."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from components.contracts.errors import RecipeError, did_you_mean
+from components.contracts.settings import Settings
+from components.evaluation.settings import EvaluationSettings
+from components.export.settings import ExportSettings
+from components.formats.settings import FormatSettings
+from components.gate import GateSettings
+from components.report.settings import ReportSettings
+from components.sources.settings import ModelSettings, SourceSettings
+from components.tokenization.settings import TokenizationSettings
+from components.training.settings import TrainingSettings
+from components.validation.settings import ValidationSettings
+from components.verification.settings import VerificationSettings
+from flows.recipe_errors import duplicate_keys, explain
+from flows.register import RegistrySettings
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+
+class Recipe(Settings):
+    """Every section is required, because DVC hashes each by name; `{}` takes all defaults."""
+
+    description: str = ""
+    source: SourceSettings
+    format: FormatSettings
+    validation: ValidationSettings
+    model: ModelSettings
+    tokenization: TokenizationSettings
+    training: TrainingSettings
+    evaluation: EvaluationSettings
+    export: ExportSettings
+    verification: VerificationSettings
+    gate: GateSettings
+    report: ReportSettings
+    registry: RegistrySettings
+
+    def flat(self) -> dict[str, str]:
+        """Return every setting as `section.key` → text, lists as JSON-like text."""
+        return dict(flatten(self.model_dump(mode="json", exclude={"description"})))
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the leaves of nested mappings with dotted names."""
+    for key, inner in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(inner, Mapping):
+            yield from flatten(inner, f"{name}.")
+        else:
+            yield name, str(inner)
+
+
+def load_recipe(root: Path, name: str) -> Recipe:
+    """Read and check `recipes/NAME.yaml` below `root`; it must stand in params.yaml.
+
+    Raises `RecipeError` with every fault of the file at once.
+    """
+    file = recipe_file(root, name)
+    need_listed(root, name)
+    return parse_recipe(file)
+
+
+def parse_recipe(file: Path) -> Recipe:
+    """Read and check one recipe file; raise `RecipeError` naming all its faults."""
+    place = f"{file.parent.name}/{file.name}"
+    text = _text(file, place)
+    data = _mapping(text, place)
+    faults = [f"{place}: {fault}" for fault in duplicate_keys(text)]
+    try:
+        recipe = Recipe.model_validate(data)
+    except ValidationError as error:
+        faults += explain(error, Recipe, data, text, place)
+    if faults:
+        raise RecipeError("\n".join(faults), fix=f"mend {place} and run again")
+    return recipe
+
+
+def recipe_file(root: Path, name: str) -> Path:
+    """Return the path of a recipe's file; raise `RecipeError` listing what there is."""
+    file = root / "recipes" / f"{name}.yaml"
+    if not NAME.fullmatch(name) or not file.is_file():
+        there = recipes_in(root)
+        raise RecipeError(
+            f"there is no recipe '{name}' (recipes/{name}.yaml){did_you_mean(name, there)}",
+            fix=f"use one of: {', '.join(there)}" if there else "write one below recipes/",
+        )
+    return file
+
+
+def recipes_in(root: Path) -> list[str]:
+    """Return the names of all recipe files, in order."""
+    return sorted(file.stem for file in (root / "recipes").glob("*.yaml"))
+
+
+def listed(root: Path) -> list[str]:
+    """Return the recipes that params.yaml puts on the line; raise `RecipeError` if it cannot."""
+    data = _mapping(_text(root / "params.yaml", "params.yaml"), "params.yaml")
+    names = data.get("recipes")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise RecipeError(
+            f"params.yaml: recipes: found {names!r}, but it should be a list of recipe names",
+            fix="write `recipes: [NAME]` there",
+        )
+    return names
+
+
+def need_listed(root: Path, name: str) -> None:
+    """Raise `RecipeError` saying how to put a recipe on the line, unless it is there."""
+    names = listed(root)
+    if name not in names:
+        raise RecipeError(
+            f"recipe '{name}' is not on the line: params.yaml lists {', '.join(names) or 'none'}",
+            fix=f"run `tuneline run {name} --add`, or add it under `recipes` in params.yaml",
+        )
+
+
+def add_to_line(root: Path, name: str) -> bool:
+    """Put a recipe on the line by adding it to params.yaml; return whether it was missing."""
+    if name in listed(root):
+        return False
+    file = root / "params.yaml"
+    lines = file.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    entries = [at for at, line in enumerate(lines) if re.match(r"\s*- ", line)]
+    if not entries:
+        raise RecipeError(
+            "params.yaml: recipes is not a list with one name a line: nothing can be added to it",
+            fix=f"write `- {name}` below `recipes:` by hand",
+        )
+    indent = lines[entries[-1]].split("-")[0]
+    lines.insert(entries[-1] + 1, f"{indent}- {name}")
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return True
+
+
+def _text(file: Path, place: str) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(
+            f"{place} cannot be read: {error.strerror}", fix="run from inside the project"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(
+            f"{place} is not UTF-8 (byte {error.start})", fix="save it as UTF-8"
+        ) from error
+
+
+def _mapping(text: str, place: str) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{place}:{mark.line + 1}" if mark else place
+        raise RecipeError(
+            f"{where}: not valid YAML: {error.problem}",
+            fix=f"mend the line (column {mark.column + 1})" if mark else None,
+        ) from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{place}: not valid YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise RecipeError(
+            f"{place}: found {type(data).__name__}, but it should be keys with values",
+            fix="see recipes/sentiment.yaml for one that works",
+        )
+    return {str(key): value for key, value in data.items()}

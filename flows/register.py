@@ -1,0 +1,134 @@
+"""The register step: the file that the verdict names becomes a model version with an alias."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from components.contracts.errors import ModelError
+from components.contracts.events import Context
+from components.contracts.kinds import Onnx, Registration, Report, Verdict, Verification
+from components.contracts.settings import Settings
+
+if TYPE_CHECKING:
+    from flows.registry import Shipped
+
+EXAMPLE = "I love this."
+"""The request that a version must answer when no sample of the report can be asked."""
+
+
+class RegistrySettings(Settings):
+    """The name under which the MLflow registry keeps this line's models."""
+
+    name: str = Field(min_length=1, max_length=200, pattern=r"^[^/:]+$")
+
+
+@dataclass(frozen=True)
+class RunContext(Context):
+    """What the door tells besides: the MLflow run, and the tags that lead back to its making."""
+
+    run: str = ""
+    lineage: Mapping[str, str] = field(default_factory=dict)
+
+
+def register(
+    onnx: Onnx,
+    verification: Verification,
+    verdict: Verdict,
+    report: Report,
+    format: Settings,
+    settings: RegistrySettings,
+    *,
+    out: Path,
+    context: RunContext,
+) -> Registration:
+    """Register `verdict.facts["ship"]` as a version: `challenger`, and `champion` if it may be.
+
+    The version must answer as the exported folder itself does before it gets an alias. The
+    artefact names no run and no version: those are in the record and in MLflow.
+
+    Raises:
+        ModelError: the version, loaded back, does not answer as the file does.
+    """
+    from flows import registry
+
+    ship, promote = str(verdict.facts["ship"]), bool(verdict.facts["promote"])
+    aliases = ["challenger", "champion"] if promote else ["challenger"]
+    digest = folder_digest(onnx, ship)
+    shipped = registry.Shipped(
+        name=settings.name,
+        folder=onnx.variant(ship),
+        config=serving_config(format, onnx),
+        example=example(report),
+        tags={**context.lineage, **verdict_tags(verdict), registry.HASH: digest},
+    )
+    context.events.note(f"logging {ship} to MLflow")
+    number = registry.register_version(context.run, shipped)
+    probe(shipped, registry.ask(settings.name, number, shipped.example))
+    registry.set_aliases(settings.name, number, aliases)
+    context.events.note(f"{settings.name} version {number}: {', '.join(aliases)}")
+    with Registration.write(out) as draft:
+        draft.facts = {
+            "name": settings.name,
+            "aliases": aliases,
+            "ship": ship,
+            "promote": promote,
+            registry.HASH: digest,
+        }
+    return Registration.open(out)
+
+
+def probe(shipped: "Shipped", answer: str) -> None:
+    """Raise `ModelError` unless the version answers exactly as the exported folder does."""
+    from components.runtime.text import TextModel
+
+    config, request = shipped.config, shipped.example
+    system = [{"role": "system", "content": config["system"]}] if config["system"] else []
+    content = config["template"].replace("{text}", request["text"])
+    model = TextModel(shipped.folder, device=config["device"])
+    wanted = model.answer(
+        [*system, {"role": "user", "content": content}], max_new_tokens=request["max_new_tokens"]
+    )
+    if answer != wanted:
+        raise ModelError(
+            f"the registered model answers {answer!r}, the exported file {wanted!r}",
+            fix="no alias was moved; delete the version in MLflow and run again",
+        )
+
+
+def example(report: Report) -> dict[str, Any]:
+    """Return a request for the model's signature: the text of the report's first sample."""
+    samples = report.path / "samples.jsonl"
+    first = samples.read_text(encoding="utf-8").partition("\n")[0] if samples.is_file() else ""
+    text = json.loads(first).get("text") if first else None
+    return {"text": text or EXAMPLE, "max_new_tokens": 8}
+
+
+def serving_config(format: Settings, onnx: Onnx) -> dict[str, Any]:
+    """Return how a text is put to the model: with the turns it was trained on, on which device."""
+    return {
+        "system": getattr(format, "system", None),
+        "template": getattr(format, "template", None) or "{text}",
+        "device": onnx.facts.get("execution_provider", "cpu"),
+    }
+
+
+def verdict_tags(verdict: Verdict) -> dict[str, str]:
+    """Return the verdict with its reasons as tags of a version."""
+    reasons = "; ".join(str(reason["text"]) for reason in verdict.facts["reasons"])
+    return {
+        "ship": str(verdict.facts["ship"]),
+        "verdict": "promote" if verdict.facts["promote"] else "keep",
+        "verdict.reasons": reasons[:4000],
+    }
+
+
+def folder_digest(onnx: Onnx, ship: str) -> str:
+    """Return one SHA-256 over names and bytes of the shipped folder, from the manifest."""
+    files = {name: entry for name, entry in onnx.files.items() if name.startswith(f"{ship}/")}
+    lines = [f"{name} {files[name]['sha256']}" for name in sorted(files)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,0 +1,145 @@
+"""The MLflow model registry: a logged model, its version, its aliases."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import distributions, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlflow
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from components.contracts.artefacts import read_manifest
+from flows.store import client
+
+COMPONENTS = Path(__file__).parents[1] / "components"
+CARRIED = ("__init__.py", "contracts/__init__.py", "contracts/errors.py", "runtime")
+"""What the registered model takes along of components/."""
+
+NEEDED = ("jinja2", "numpy", "pydantic", "tokenizers")
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+HASH = "model.sha256"
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """What is to be registered: an exported folder, how requests are put to it, an example."""
+
+    name: str
+    folder: Path
+    config: Mapping[str, Any]
+    example: Mapping[str, Any]
+    tags: Mapping[str, str]
+
+
+def register_version(run: str, shipped: Shipped) -> str:
+    """Log the model into the run and register it; return the version.
+
+    A version that this run already made of the same bytes is returned as it is, so that a retry
+    after a crash makes no second one.
+    """
+    store = client()
+    known = find_version(store, shipped.name, shipped.tags[HASH], run)
+    if known is None:
+        uri = log_model(run, shipped)
+        known = str(mlflow.register_model(uri, shipped.name).version)
+    for tag, value in shipped.tags.items():
+        store.set_model_version_tag(shipped.name, known, tag, value)
+    return known
+
+
+def log_model(run: str, shipped: Shipped) -> str:
+    """Log the folder as a pyfunc model from code; return its `models:/` address."""
+    from flows import served_model
+
+    with TemporaryDirectory() as folder, mlflow.start_run(run_id=run):
+        logged = mlflow.pyfunc.log_model(
+            name=shipped.name,
+            python_model=str(served_model.__file__),
+            artifacts={"model": str(shipped.folder)},
+            code_paths=[str(carry(Path(folder)))],
+            model_config=dict(shipped.config),
+            input_example=[dict(shipped.example)],
+            pip_requirements=requirements(),
+            metadata=dict(shipped.tags),
+        )
+    client().update_run(run, status="RUNNING")  # leaving `start_run` has ended it
+    return f"models:/{logged.model_id}"
+
+
+def carry(folder: Path) -> Path:
+    """Copy what the model needs of components/ and return the copy."""
+    copy = folder / "components"
+    for name in CARRIED:
+        source, target = COMPONENTS / name, copy / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    return copy
+
+
+def requirements() -> list[str]:
+    """Return what a server of the model installs, in the versions that are here."""
+    here = {str(found.metadata["Name"]).lower() for found in distributions()}
+    runtime = [name for name in RUNTIMES if name in here]
+    return [f"{name}=={version(name)}" for name in (*NEEDED, *runtime)]
+
+
+def ask(name: str, number: str, example: Mapping[str, Any]) -> str:
+    """Load a version back from the registry and return its answer to one request."""
+    model = mlflow.pyfunc.load_model(f"models:/{name}/{number}")
+    return str(model.predict([dict(example)])[0])
+
+
+def set_aliases(name: str, number: str, aliases: list[str]) -> None:
+    """Give the aliases to a version, one after another."""
+    for alias in aliases:
+        client().set_registered_model_alias(name, alias, number)
+
+
+def find_version(store: MlflowClient, name: str, digest: str, run: str | None) -> str | None:
+    """Return the newest version of these bytes, of one run where `run` is given, or None."""
+    found = [
+        known
+        for known in store.search_model_versions(f"name = '{name}'")
+        if known.tags.get(HASH) == digest and run in (None, known.run_id)
+    ]
+    return str(max(int(known.version) for known in found)) if found else None
+
+
+@dataclass(frozen=True)
+class Version:
+    """A model version with the aliases it has now."""
+
+    name: str
+    version: str
+    aliases: list[str]
+
+
+def known(registration: Path) -> Version | None:
+    """Return the version that a registration artefact stands for, as the registry has it now."""
+    facts = read_manifest(registration)["facts"]
+    return registered(facts["name"], facts[HASH])
+
+
+def registered(name: str, digest: str) -> Version | None:
+    """Return the version that holds these bytes with the aliases it has now, or None."""
+    store = client()
+    number = find_version(store, name, digest, None)
+    if number is None:
+        return None
+    aliases = store.get_model_version(name, number).aliases
+    return Version(name=name, version=number, aliases=sorted(aliases))
+
+
+def champion(name: str) -> str | None:
+    """Return the version that is champion now; a name without one is no error."""
+    try:
+        return str(client().get_model_version_by_alias(name, "champion").version)
+    except MlflowException:  # the first run: neither the name nor the alias exists
+        return None

@@ -1,0 +1,123 @@
+"""What a person sees of a run: one table, the verdict with its reasons, and what to do next."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flows.progress import minutes
+from flows.summary import LineFacts, ModelFacts, RunFacts
+
+MARKS = {True: ("✓", "green"), False: ("✗", "red")}
+
+
+def show(facts: LineFacts, console: Console, *, details: bool) -> None:
+    """Print the facts; `details` adds stages, hashes and ids."""
+    if facts.models:
+        console.print(models_table(facts))
+    for line in verdict_lines(facts):
+        console.print(line, soft_wrap=True)
+    if facts.run:
+        for line in run_lines(facts.run):
+            console.print(line, soft_wrap=True)
+        if details:
+            console.print(stages_table(facts.run))
+    if details and facts.artefacts:
+        console.print(artefacts_table(facts))
+    console.print()
+    for line in next_commands(facts):
+        console.print(line, soft_wrap=True)
+
+
+def models_table(facts: LineFacts) -> Table:
+    """Return one row a model: accuracy with its 95 % interval, perplexity, size and speed."""
+    table = Table(title=f"{facts.recipe}: base, tuned and the exported files", title_justify="left")
+    for column in ("model", "accuracy", "95 % interval", "perplexity", "MB", "tokens/s"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    ship = facts.verdict.ship if facts.verdict else None
+    for name, model in facts.models.items():
+        style = "bold" if name == ship else None
+        table.add_row(f"{name} (shipped)" if name == ship else name, *_cells(model), style=style)
+    return table
+
+
+def _cells(model: ModelFacts) -> list[str]:
+    interval = model.accuracy_interval
+    return [
+        _number(model.accuracy, 3),
+        f"{interval[0]:.3f} … {interval[1]:.3f}" if interval else "–",
+        _number(model.perplexity if model.perplexity is not None else model.answer_perplexity, 2),
+        _number(model.bytes / 1e6 if model.bytes else None, 1),
+        _number(model.tokens_per_second, 1),
+    ]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def verdict_lines(facts: LineFacts) -> list[Text]:
+    """Return the verdict with its reasons, and the model version."""
+    lines: list[Text] = []
+    if facts.verdict:
+        promote = facts.verdict.promote
+        said = "may become champion" if promote else "does not become champion"
+        lines.append(
+            Text(f"verdict: {facts.verdict.ship} {said}", style=f"bold {MARKS[promote][1]}")
+        )
+        for reason in facts.verdict.reasons:
+            mark, colour = MARKS[reason.passed]
+            lines.append(Text.assemble((f"  {mark} ", colour), reason.text))
+    if facts.registration:
+        known = facts.registration
+        aliases = ", ".join(known.aliases) or "no alias"
+        lines.append(Text(f"model:   {known.name} version {known.version} ({aliases})", "bold"))
+    return lines
+
+
+def run_lines(run: RunFacts) -> list[Text]:
+    """Return how the run went; a failed one tells why in the end."""
+    commit = f"{(run.git.commit or 'none')[:12]}{' with changes' if run.git.dirty else ''}"
+    return [
+        Text(f"run:     {run.status}, begun {run.started}, git {commit}"),
+        Text(
+            f"         MLflow {run.mlflow_run_id or '–'}, Prefect {run.prefect_flow_run_id or '–'}"
+        ),
+        *(Text(f"failed:  {name}: {fault.message}", "red") for name, fault in run.faults.items()),
+    ]
+
+
+def stages_table(run: RunFacts) -> Table:
+    table = Table("stage", "outcome", "time", "peak MB", "made by run")
+    for name, stage in run.stages.items():
+        time = minutes(stage.seconds) if stage.seconds is not None else "–"
+        peak = f"{stage.peak_rss_bytes / 1e6:.0f}" if stage.peak_rss_bytes else "–"
+        made_by = "this one" if stage.outcome == "ran" else stage.made_by or "–"
+        table.add_row(name, stage.outcome, time, peak, made_by)
+    return table
+
+
+def artefacts_table(facts: LineFacts) -> Table:
+    table = Table("artefact", "MB", "manifest sha256", "DVC md5")
+    for artefact in facts.artefacts.values():
+        table.add_row(
+            artefact.path,
+            f"{artefact.bytes / 1e6:.1f}",
+            artefact.manifest_sha256[:16],
+            (artefact.dvc_md5 or "–")[:16],
+        )
+    return table
+
+
+def next_commands(facts: LineFacts) -> list[Text]:
+    """Return what one would do next, as commands to copy."""
+    rows = [
+        (f"tuneline show {facts.recipe}", "stages, hashes and ids of this run"),
+        ("make ui", "this run in the MLflow and the Prefect UI"),
+        ("dvc repro", "the other door: the same stages, the same cache"),
+    ]
+    if facts.registration:
+        known = facts.registration
+        place = f"@{known.aliases[-1]}" if known.aliases else f"/{known.version}"
+        rows.append((f'mlflow.pyfunc.load_model("models:/{known.name}{place}")', "from Python"))
+    width = max(len(command) for command, _ in rows[:3])
+    return [Text.assemble((f"  {command:<{width}}", "cyan"), f"  {what}") for command, what in rows]

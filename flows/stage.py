@@ -1,0 +1,179 @@
+"""The DVC door: `python -m flows.stage STAGE RECIPE`, run from the project's root."""
+
+import resource
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from components.contracts.artefacts import Artefact
+from components.contracts.errors import (
+    RecipeError,
+    SourceError,
+    TunelineError,
+    UnreachableError,
+    choose,
+)
+from components.contracts.events import Context, Events, Tee
+from components.contracts.settings import Settings
+from flows.environment import prepare, run_id, scratch_folder, stay_offline
+from flows.progress import Bars, listener
+from flows.recipe import NAME, load_recipe
+from flows.record import Door, Fault, Registered, StageRecord, manifest_key, open_record
+from flows.steps import LAST, STEPS, Step
+
+TROUBLE = (ConnectionError, TimeoutError, socket.gaierror)
+"""Causes of a `SourceError` that may be gone at the next try."""
+
+Load = Callable[[Path, str], Settings]
+
+
+def main(
+    words: list[str] | None = None, steps: Mapping[str, Step] = STEPS, load: Load = load_recipe
+) -> int:
+    """Run one stage; return the exit code. What the user can mend is told without a traceback."""
+    words = sys.argv[1:] if words is None else words
+    if len(words) != 2:
+        print("usage: python -m flows.stage STAGE RECIPE", file=sys.stderr)
+        return 2
+    root, (name, recipe) = Path.cwd(), words
+    prepare(root)
+    try:
+        run_stage(root, name, recipe, steps, load)
+    except TunelineError as error:
+        _record_fault(root, name, recipe, error)
+        print(f"{name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except BaseException as error:
+        _record_fault(root, name, recipe, error)
+        raise
+    return 0
+
+
+def run_stage(
+    root: Path, name: str, recipe: str, steps: Mapping[str, Step] = STEPS, load: Load = load_recipe
+) -> Artefact:
+    """Open a stage's inputs below data/RECIPE/, call its step and enter how it went."""
+    step = choose("stage", name, dict(steps), RecipeError)
+    settings = load(root, recipe)
+    sections = [getattr(settings, section) for section in step.sections]
+    if not any(getattr(section, "kind", None) == "hub" for section in sections):
+        stay_offline()
+    data = root / "data" / recipe
+    inputs = [kind.open(data / noun) for noun, kind in step.inputs.items()]
+    started = time.monotonic()
+    with ExitStack() as stack:
+        context = _context(root, recipe, step, _listeners(root, recipe, stack))
+        context.scratch.mkdir(parents=True, exist_ok=True)
+        made = step.load()(*inputs, *sections, out=data / step.output, context=context)
+    seconds = time.monotonic() - started
+    _record_success(root, name, recipe, made, seconds)
+    print(f"{name}: made {made.path.relative_to(root)} ({_size(made)}) in {seconds:.0f} s")
+    if step.output == LAST and run_id() is None:
+        _close_dvc_run(root, recipe, name)
+    return made
+
+
+def _context(root: Path, recipe: str, step: Step, events: Events) -> Context:
+    """Return what the step may use; the one that registers is told of the run it belongs to."""
+    scratch = scratch_folder(root, recipe)
+    if step.output != LAST:
+        return Context(root, scratch, events)
+    from flows.register import RunContext
+    from flows.tracking import lineage, run_of_dvc
+
+    run = run_id() or run_of_dvc(root, recipe)
+    return RunContext(root, scratch, events, run, lineage(root, recipe, run))
+
+
+def _listeners(root: Path, recipe: str, stack: ExitStack) -> Events:
+    seen = listener(sys.stdout)
+    if isinstance(seen, Bars):
+        stack.enter_context(seen)
+    from flows.live import LiveCurve
+
+    return Tee([seen, stack.enter_context(LiveCurve(root, recipe, run_id(), seen))])
+
+
+def _record_success(root: Path, name: str, recipe: str, made: Artefact, seconds: float) -> None:
+    with open_record(root, recipe, _door()) as record:
+        if made.path.name == LAST:
+            record.registration = _registration(made.path)
+        record.add_stage(
+            name,
+            StageRecord(
+                outcome="ran",
+                seconds=round(seconds, 2),
+                peak_rss_bytes=peak_rss_bytes(),
+                manifest_sha256=manifest_key(made.path),
+            ),
+        )
+
+
+def _registration(folder: Path) -> Registered | None:
+    from flows.tracking import registration
+
+    return registration(folder)
+
+
+def _record_fault(root: Path, name: str, recipe: str, error: BaseException) -> None:
+    if not NAME.fullmatch(recipe):
+        return
+    with open_record(root, recipe, _door()) as record:
+        text = (
+            str(error) if isinstance(error, TunelineError) else f"{type(error).__name__}: {error}"
+        )
+        record.faults[name] = Fault(
+            kind=type(error).__name__, message=text, retry=worth_retrying(error)
+        )
+        if _door() == "dvc":
+            record.status = "failed"
+
+
+def worth_retrying(error: BaseException) -> bool:
+    """Return whether the same call may succeed: a broken line may, bad data will not.
+
+    A `TunelineError` counts as final unless a network fault is behind it; what nobody foresaw
+    (a device fault, a killed worker) is worth another try.
+    """
+    if not isinstance(error, TunelineError):
+        return isinstance(error, Exception)
+    broken = any(isinstance(cause, TROUBLE) for cause in _causes(error))
+    return isinstance(error, UnreachableError) or (isinstance(error, SourceError) and broken)
+
+
+def _causes(error: BaseException | None) -> Iterable[BaseException]:
+    while error is not None:
+        yield error
+        reason = getattr(error, "reason", None)  # urllib wraps the fault in URLError.reason
+        if isinstance(reason, BaseException):
+            yield reason
+        error = error.__cause__ or error.__context__
+
+
+def peak_rss_bytes() -> int:
+    """Return the largest resident size of this process or any of its children that has ended."""
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    largest = max(resource.getrusage(one).ru_maxrss for one in who)
+    return largest if sys.platform == "darwin" else largest * 1024
+
+
+def _close_dvc_run(root: Path, recipe: str, name: str) -> None:
+    from flows.tracking import close_dvc_run
+
+    close_dvc_run(root, recipe, name)
+
+
+def _door() -> Door:
+    return "prefect" if run_id() else "dvc"
+
+
+def _size(made: Artefact) -> str:
+    total = sum(entry["size"] for entry in made.files.values())
+    return f"{len(made.files)} files, {total / 1e6:.1f} MB"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

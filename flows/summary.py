@@ -1,0 +1,169 @@
+"""The facts of a recipe's last run, gathered from its record, its artefacts and dvc.lock."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.contracts.artefacts import MANIFEST, read_manifest, sha256
+from components.contracts.errors import ArtefactError
+from flows.environment import scratch_folder
+from flows.locked import locked_hashes
+from flows.record import Door, Fault, Git, Registered, RunRecord, StageRecord, Status, read_record
+from flows.steps import STEPS
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ArtefactFacts(_Facts):
+    """One artefact on disk. `manifest_sha256` names all its bytes, `dvc_md5` is DVC's hash."""
+
+    path: str
+    stage: str
+    manifest_sha256: str
+    dvc_md5: str | None
+    bytes: int
+
+
+class ModelFacts(_Facts):
+    """What one model or exported file scored.
+
+    Intervals are 95 %; `tokens_per_second` is decoding on this machine.
+    """
+
+    items: int | None = None
+    accuracy: float | None = None
+    accuracy_interval: tuple[float, float] | None = None
+    exact_match: float | None = None
+    exact_match_interval: tuple[float, float] | None = None
+    perplexity: float | None = None
+    answer_perplexity: float | None = None
+    bits_per_byte: float | None = None
+    bytes: int | None = None
+    tokens_per_second: float | None = None
+
+
+class ReasonFacts(_Facts):
+    """One check of the gate."""
+
+    check: str
+    passed: bool
+    text: str
+
+
+class VerdictFacts(_Facts):
+    """Whether `ship`, an exported file, may become champion, and why."""
+
+    promote: bool
+    ship: str
+    reasons: list[ReasonFacts]
+
+
+class RunFacts(_Facts):
+    """How the run was made and how each of its stages went."""
+
+    door: Door
+    status: Status
+    started: str
+    mlflow_run_id: str | None
+    prefect_flow_run_id: str | None
+    git: Git
+    stages: dict[str, StageRecord]
+    faults: dict[str, Fault]
+
+
+class LineFacts(_Facts):
+    """What `tuneline show RECIPE --json` prints. `run` is null where only artefacts are known."""
+
+    format: Literal[1] = 1
+    recipe: str
+    run: RunFacts | None
+    artefacts: dict[str, ArtefactFacts]
+    models: dict[str, ModelFacts] = Field(description="base, tuned, then each exported file")
+    verdict: VerdictFacts | None
+    registration: Registered | None
+
+
+def gather(root: Path, recipe: str) -> LineFacts:
+    """Return all that is known of a recipe now; what was not made yet is left out."""
+    record = read_record(root, recipe)
+    facts = {name: _facts(root / "data" / recipe / step.output) for name, step in STEPS.items()}
+    return LineFacts(
+        recipe=recipe,
+        run=_run(record) if record else None,
+        artefacts=_artefacts(root, recipe),
+        models=_models(facts, _speeds(root, recipe)),
+        verdict=_verdict(facts["gate"]),
+        registration=record.registration if record else None,
+    )
+
+
+def _run(record: RunRecord) -> RunFacts:
+    return RunFacts(**{name: getattr(record, name) for name in RunFacts.model_fields})
+
+
+def _artefacts(root: Path, recipe: str) -> dict[str, ArtefactFacts]:
+    hashes = locked_hashes(root, recipe)
+    found = {}
+    for name, step in STEPS.items():
+        folder = root / "data" / recipe / step.output
+        if not (folder / MANIFEST).is_file():
+            continue
+        files: Mapping[str, Any] = read_manifest(folder)["files"]
+        found[step.output] = ArtefactFacts(
+            path=folder.relative_to(root).as_posix(),
+            stage=name,
+            manifest_sha256=sha256(folder / MANIFEST),
+            dvc_md5=hashes.get(name),
+            bytes=sum(entry["size"] for entry in files.values()),
+        )
+    return found
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(read_manifest(folder)["facts"])
+    except ArtefactError:
+        return {}
+
+
+def _models(
+    facts: Mapping[str, Mapping[str, Any]], speeds: Mapping[str, float]
+) -> dict[str, ModelFacts]:
+    found: dict[str, dict[str, Any]] = {
+        name: dict(metrics) for name, metrics in facts["evaluate"].get("models", {}).items()
+    }
+    variants = facts["verify"].get("variants", {})
+    for name, variant in sorted(variants.items(), key=lambda entry: -entry[1].get("bytes", 0)):
+        found[name] = {**variant["metrics"], "bytes": variant.get("bytes")}
+    return {
+        name: ModelFacts(
+            **{key: value for key, value in metrics.items() if key in ModelFacts.model_fields},
+            tokens_per_second=speeds.get(name),
+        )
+        for name, metrics in found.items()
+    }
+
+
+def _verdict(facts: Mapping[str, Any]) -> VerdictFacts | None:
+    if not facts:
+        return None
+    return VerdictFacts(**{name: facts[name] for name in VerdictFacts.model_fields})
+
+
+def _speeds(root: Path, recipe: str) -> dict[str, float]:
+    """Return decoding speeds by model. They depend on the machine, so no artefact holds them."""
+    file = scratch_folder(root, recipe) / "speed.json"
+    if not file.is_file():
+        return {}
+    told = json.loads(file.read_text(encoding="utf-8"))
+    speeds = {name: float(speed["decode_tokens_per_s"]) for name, speed in told.items()}
+    return speeds | {"tuned": speeds["torch"]} if "torch" in speeds else speeds
+
+
+if __name__ == "__main__":  # renews docs/show.schema.json
+    print(json.dumps(LineFacts.model_json_schema(mode="serialization"), indent=2, sort_keys=True))

@@ -1,0 +1,246 @@
+"""The MLflow run of a pipeline run: its curve, its stages and its end."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from components.contracts.artefacts import read_manifest
+from flows.locked import locked_hashes
+from flows.recipe import Recipe, load_recipe
+from flows.record import (
+    Outcome,
+    Registered,
+    RunRecord,
+    StageRecord,
+    manifest_key,
+    open_record,
+    read_record,
+)
+from flows.registry import known
+from flows.steps import LAST, STEPS
+from flows.store import client
+
+FAULTS = (MlflowException, OSError)
+"""What a tracker may raise when it cannot be reached or written to."""
+
+INPUTS = {"base": "base model", "raw": "raw", "dataset": "checked", "tokens": "training"}
+"""The artefacts that stand among a run's inputs, and what they are there for."""
+
+FILES = {
+    "dataset": {"docs": "data_docs"},
+    "adapter": {"curve.csv": "training"},
+    "report": {".": "report"},
+}
+"""What a person wants to open from the run's page: path in the artefact → folder in the run."""
+
+LIVE = "loss"
+MAX_PARAM = 6000
+
+
+def open_run(root: Path, record: RunRecord, recipe: Recipe) -> str:
+    """Return the MLflow run of a record: the one it names if that still fits, else a new one.
+
+    A run fits while its parameters are the recipe's: parameters cannot be changed afterwards.
+    """
+    store = client()
+    if record.mlflow_run_id and _fits(store, record.mlflow_run_id, recipe):
+        store.update_run(record.mlflow_run_id, status="RUNNING")
+    else:
+        experiment = _experiment(store, root, record.recipe)
+        record.mlflow_run_id = store.create_run(experiment).info.run_id
+    run = record.mlflow_run_id
+    store.log_batch(
+        run,
+        tags=_tags({"mlflow.runName": f"{record.recipe} {record.started}", **_identity(record)}),
+    )
+    params = _params(recipe)
+    for start in range(0, len(params), 100):
+        store.log_batch(run, params=params[start : start + 100])
+    return run
+
+
+def run_of_dvc(root: Path, recipe: str) -> str:
+    """Return the MLflow run of a plain `dvc repro`, begun now if no stage has needed it yet."""
+    with open_record(root, recipe, "dvc") as record:
+        return open_run(root, record, load_recipe(root, recipe))
+
+
+def lineage(root: Path, recipe: str, run: str) -> dict[str, str]:
+    """Return the tags that lead from a model version back to everything it was made of."""
+    record = read_record(root, recipe)
+    hashes = {f"dvc.{STEPS[name].output}": md5 for name, md5 in locked_hashes(root, recipe).items()}
+    return {"mlflow.run_id": run, **(_identity(record) if record else {}), **hashes}
+
+
+def last_step(run: str) -> int:
+    """Return the last step of the live curve that a run already has, 0 if none."""
+    history = client().get_metric_history(run, LIVE)
+    return max((point.step for point in history), default=0)
+
+
+def log_curve(run: str, points: Sequence[tuple[int, Mapping[str, float], int]]) -> None:
+    """Log (step, values, milliseconds) in as few calls as the store allows."""
+    metrics = [
+        Metric(name, float(value), at, step)
+        for step, values, at in points
+        for name, value in values.items()
+        if math.isfinite(value)
+    ]
+    for start in range(0, len(metrics), 1000):
+        client().log_batch(run, metrics=metrics[start : start + 1000])
+
+
+def record_stage(
+    root: Path, run: str, recipe: str, name: str, stage: StageRecord, locked: str | None
+) -> None:
+    """Enter one stage into the run: outcome, maker, hash, metrics, inputs and files to look at.
+
+    `locked` is DVC's hash of the stage's output, where dvc.lock has it already.
+    """
+    store = client()
+    output = STEPS[name].output
+    folder = root / "data" / recipe / output
+    tags: dict[str, str] = {f"stage.{name}": stage.outcome}
+    if locked:
+        tags[f"dvc.{output}"] = locked
+    if stage.made_by and stage.made_by != run:
+        tags[f"stage.{name}.made_by"] = stage.made_by
+    store.log_batch(run, metrics=_metrics(_numbers(name, stage, folder)), tags=_tags(tags))
+    if locked and output in INPUTS:
+        store.log_inputs(run, [_input(recipe, output, locked)])
+    for path, place in FILES.get(output, {}).items():
+        source = folder / path
+        if source.is_dir():
+            store.log_artifacts(run, str(source), place)
+        elif source.is_file():
+            store.log_artifact(run, str(source), place)
+
+
+def registration(folder: Path) -> Registered | None:
+    """Return the model version that a registration artefact stands for, as it is now."""
+    found = known(folder)
+    return Registered(**asdict(found)) if found else None
+
+
+def close_run(run: str, status: str) -> None:
+    """End a run as FINISHED, FAILED or KILLED."""
+    client().set_terminated(run, status)
+
+
+def close_dvc_run(root: Path, recipe: str, last: str | None = None) -> None:
+    """Enter all stages of a plain `dvc repro`, also those that DVC skipped, and end the run.
+
+    DVC enters the stage that is running now, `last`, in its lock only when this process has ended.
+    """
+    hashes: dict[str, str | None] = dict(locked_hashes(root, recipe))
+    if last:
+        hashes[last] = None
+    with open_record(root, recipe, "dvc") as record:
+        run = open_run(root, record, load_recipe(root, recipe))
+        for name in hashes:
+            key = manifest_key(root / "data" / recipe / STEPS[name].output)
+            same = record.before.get(name, key) == key
+            outcome: Outcome = "cached" if same else "restored"
+            record.add_stage(name, StageRecord(outcome=outcome, manifest_sha256=key))
+        record.credit()
+        output = root / "data" / recipe / LAST
+        if record.registration is None and output.is_dir():
+            record.registration = registration(output)
+        for name, stage in record.stages.items():
+            record_stage(root, run, recipe, name, stage, hashes.get(name))
+        record.status = "finished"
+    close_run(run, "FINISHED")
+
+
+def _fits(store: MlflowClient, run: str, recipe: Recipe) -> bool:
+    try:
+        logged = store.get_run(run).data.params
+    except MlflowException:  # the store was deleted or another one is meant now
+        return False
+    wanted = {param.key: param.value for param in _params(recipe)}
+    # The logged model adds parameters of its own.
+    return not logged or wanted.items() <= logged.items()
+
+
+def _params(recipe: Recipe) -> list[Param]:
+    return [Param(name, value[:MAX_PARAM]) for name, value in recipe.flat().items()]
+
+
+def _experiment(store: MlflowClient, root: Path, name: str) -> str:
+    known = store.get_experiment_by_name(name)
+    if known:
+        return str(known.experiment_id)
+    local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
+    # A SQLite store would otherwise write artefacts to ./mlruns.
+    place = (root / "mlflow" / "artifacts" / name).as_uri() if local else None
+    return str(store.create_experiment(name, artifact_location=place))
+
+
+def _identity(record: RunRecord) -> dict[str, str]:
+    return {
+        "recipe": record.recipe,
+        "door": record.door,
+        "git.commit": record.git.commit or "none",
+        "git.dirty": str(record.git.dirty).lower(),
+        "prefect.flow_run_id": record.prefect_flow_run_id or "none",
+    }
+
+
+def _tags(values: Mapping[str, str]) -> list[RunTag]:
+    return [RunTag(name, value) for name, value in values.items()]
+
+
+def _numbers(name: str, stage: StageRecord, folder: Path) -> dict[str, float]:
+    """Return a stage's numbers: those of a model under its own name, others under the stage's."""
+    facts = dict(read_manifest(folder)["facts"])
+    models = facts.pop("models", {}) if name == "evaluate" else {}
+    for variant, scored in facts.pop("variants", {}).items() if name == "verify" else ():
+        models[variant] = {**scored, **scored["metrics"], "metrics": None}
+    numbers = dict(leaves(models)) | dict(leaves(facts, f"{name}."))
+    numbers |= {f"{name}.seconds": stage.seconds} if stage.seconds is not None else {}
+    rss = stage.peak_rss_bytes
+    return numbers | ({f"{name}.peak_rss_mb": rss / 1e6} if rss is not None else {})
+
+
+def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the finite numbers inside nested JSON with dotted names; pairs become low and high."""
+    if isinstance(value, bool):
+        yield prefix.rstrip("."), float(value)
+    elif isinstance(value, int | float):
+        if math.isfinite(value):
+            yield prefix.rstrip("."), float(value)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from leaves(inner, f"{prefix}{key}.")
+    elif isinstance(value, list) and len(value) == 2:
+        yield from leaves(value[0], f"{prefix}low.")
+        yield from leaves(value[1], f"{prefix}high.")
+
+
+def _metrics(values: Mapping[str, float]) -> list[Metric]:
+    now = int(time.time() * 1000)
+    allowed = {_safe(name): value for name, value in values.items()}
+    return [Metric(name, value, now, 0) for name, value in allowed.items()]
+
+
+def _safe(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "_-. /" else "_" for letter in name)
+
+
+def _input(recipe: str, output: str, digest: str) -> DatasetInput:
+    record = Dataset(  # a data record by its hash: no rows
+        name=f"{recipe}/{output}",
+        digest=digest.removesuffix(".dir"),
+        source_type="local",
+        source=json.dumps({"uri": f"data/{recipe}/{output}"}),
+    )
+    return DatasetInput(record, [InputTag("mlflow.data.context", INPUTS[output])])

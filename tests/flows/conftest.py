@@ -1,0 +1,84 @@
+"""A toy project: the shape of the real line with stages that take no time."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_project import HERE, REPOSITORY, STAGES, Toy
+
+
+@pytest.fixture(scope="session")
+def toy_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A toy project that git and DVC know, with an empty MLflow store: made once, then copied."""
+    root = tmp_path_factory.mktemp("template") / "toy"
+    shutil.copytree(HERE / "toy", root, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "gitignore").rename(root / ".gitignore")
+    (root / "recipes").mkdir()
+    shutil.copy(REPOSITORY / "recipes" / "sentiment.yaml", root / "recipes" / "toy.yaml")
+    (root / "knobs").mkdir()
+    project = Toy(root)
+    for stage in STAGES:
+        project.turn(stage, "well")
+    for words in (
+        ("git", "init", "-q"),
+        ("git", "config", "user.email", "toy@example.org"),
+        ("git", "config", "user.name", "Toy"),
+        (sys.executable, "-m", "dvc", "init", "-q"),
+        (sys.executable, "-m", "dvc", "config", "core.autostage", "true"),
+        ("git", "add", "-A"),
+        ("git", "commit", "-qm", "toy"),
+        (sys.executable, "-c", "from flows.store import client; client().search_experiments()"),
+    ):
+        done = project.run(*words)
+        assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture(scope="session")
+def made_template(toy_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A toy project after a whole `dvc repro`."""
+    root = tmp_path_factory.mktemp("made") / "toy"
+    shutil.copytree(toy_template, root)
+    Toy(root).turn("train", "curve")
+    done = Toy(root).dvc("repro")
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture
+def made(made_template: Path, tmp_path: Path) -> Toy:
+    shutil.copytree(made_template, tmp_path / "made")
+    return Toy(tmp_path / "made")
+
+
+@pytest.fixture
+def toy(toy_template: Path, tmp_path: Path) -> Toy:
+    shutil.copytree(toy_template, tmp_path / "toy")
+    return Toy(tmp_path / "toy")
+
+
+@pytest.fixture
+def toy_here(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """The toy project as the working directory and environment of this very process."""
+    toy.enter(monkeypatch)
+    return toy
+
+
+@pytest.fixture
+def made_here(made: Toy, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """The same, for a project whose whole line has been through `dvc repro`."""
+    made.enter(monkeypatch)
+    made.calls()
+    return made
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[Any]:
+    """One Prefect server with its own database for all tests that run a flow."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=180):
+        yield

@@ -1,0 +1,132 @@
+"""What reaches MLflow, and what happens when it does not."""
+
+from collections.abc import Mapping
+
+import pytest
+from toy_project import Toy
+
+from components.contracts.events import Heard
+from flows import live
+from flows.live import LiveCurve
+from flows.recipe import load_recipe
+from flows.record import RunRecord, StageRecord, open_record, record_file
+
+
+def opened(toy: Toy) -> str:
+    from flows.tracking import run_of_dvc
+
+    return run_of_dvc(toy.root, "toy")
+
+
+def losses(run: str) -> list[tuple[int, float]]:
+    from flows.store import client
+
+    return [(point.step, point.value) for point in client().get_metric_history(run, "loss")]
+
+
+def test_the_curve_goes_out_in_bundles(toy_here: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import tracking
+
+    sizes = []
+
+    def log_curve(run: str, points: list[tuple[int, Mapping[str, float], int]]) -> None:
+        sizes.append(len(points))
+
+    monkeypatch.setattr(tracking, "log_curve", log_curve)
+    with LiveCurve(toy_here.root, "toy", opened(toy_here), Heard()) as curve:
+        for step in range(1, 121):
+            curve.metrics(step, {"loss": 1.0})
+
+    assert sizes == [live.EVERY_STEPS, live.EVERY_STEPS, 20]
+
+
+def test_a_resumed_training_logs_no_step_twice(toy_here: Toy) -> None:
+    run = opened(toy_here)
+    for steps in (range(1, 5), range(3, 8)):  # the second attempt goes on from a checkpoint
+        with LiveCurve(toy_here.root, "toy", run, Heard()) as curve:
+            for step in steps:
+                curve.metrics(step, {"loss": float(step), "learning_rate": 0.1})
+
+    assert losses(run) == [(step, float(step)) for step in range(1, 8)]
+
+
+def test_what_is_not_finite_is_left_out(toy_here: Toy) -> None:
+    run = opened(toy_here)
+    with LiveCurve(toy_here.root, "toy", run, Heard()) as curve:
+        curve.metrics(1, {"loss": float("nan")})
+        curve.metrics(2, {"loss": 0.5})
+
+    assert losses(run) == [(2, 0.5)]
+
+
+def test_a_tracker_that_fails_is_told_once_and_stops_nothing(toy_here: Toy) -> None:
+    heard = Heard()
+    with LiveCurve(toy_here.root, "toy", "no such run", heard) as curve:
+        for step in range(1, 121):
+            curve.metrics(step, {"loss": 1.0})
+
+    assert len(heard.notes) == 1
+    assert heard.notes[0].startswith("the live curve is not recorded")
+
+
+def test_no_metric_loads_no_tracker(toy_here: Toy) -> None:
+    with LiveCurve(toy_here.root, "toy", "no such run", Heard()) as curve:
+        curve.progress("validate", 1, 2)
+        curve.note("hello")
+
+    assert curve._seen is None
+
+
+def test_changed_settings_begin_a_new_run(toy_here: Toy) -> None:
+    """MLflow's parameters cannot change, so a run that says otherwise is not continued."""
+    from flows.tracking import open_run
+
+    first = opened(toy_here)
+    assert opened(toy_here) == first
+    recipe = load_recipe(toy_here.root, "toy")
+    other = recipe.model_copy(update={"gate": recipe.gate.model_copy(update={"alpha": 0.5})})
+    with open_record(toy_here.root, "toy", "dvc") as record:
+        assert open_run(toy_here.root, record, other) != first
+
+
+def test_artefacts_go_below_the_project(toy_here: Toy) -> None:
+    from flows.store import client
+
+    run = client().get_run(opened(toy_here))
+    assert run.info.artifact_uri.startswith((toy_here.root / "mlflow/artifacts/toy").as_uri())
+
+
+def test_the_record_credits_the_run_that_made_an_artefact() -> None:
+    record = RunRecord(recipe="r", door="dvc", mlflow_run_id="first")
+    record.add_stage("train", StageRecord(outcome="ran", manifest_sha256="a" * 64))
+    record.credit()
+    later = RunRecord(recipe="r", door="dvc", mlflow_run_id="second", makers=record.makers)
+    later.add_stage("train", StageRecord(outcome="cached", manifest_sha256="a" * 64))
+    later.credit()
+
+    assert later.stages["train"].made_by == "first"
+
+
+def test_a_stage_that_ran_stays_so_when_it_is_met_again_unchanged() -> None:
+    record = RunRecord(recipe="r", door="dvc", mlflow_run_id="first")
+    record.add_stage("train", StageRecord(outcome="ran", seconds=9.0, manifest_sha256="a" * 64))
+    record.add_stage("train", StageRecord(outcome="cached", manifest_sha256="a" * 64))
+    assert record.stages["train"].outcome == "ran"
+    assert record.stages["train"].seconds == 9.0
+
+    record.add_stage("train", StageRecord(outcome="restored", manifest_sha256="b" * 64))
+    assert record.stages["train"].outcome == "restored"
+
+
+def test_an_error_inside_leaves_the_record_as_it_was(toy: Toy) -> None:
+    def spoil() -> None:
+        with open_record(toy.root, "toy", "dvc") as record:
+            record.mlflow_run_id = "spoilt"
+            raise KeyError
+
+    with open_record(toy.root, "toy", "dvc") as record:
+        record.mlflow_run_id = "first"
+    before = record_file(toy.root, "toy").read_bytes()
+    with pytest.raises(KeyError):
+        spoil()
+    assert record_file(toy.root, "toy").read_bytes() == before
