@@ -1,7 +1,9 @@
 """The line as a Prefect flow: one task a stage, made from dvc.yaml when it runs."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +39,7 @@ class LineFailedError(Exception):
     """A stage did not end well; says which, in that stage's own words."""
 
 
+ACCELERATOR = Lock()
 STATES: dict[Outcome, str] = {"ran": "Ran", "restored": "Restored", "cached": "Skipped"}
 MLFLOW_STATUS: dict[Status, str] = {"finished": "FINISHED", "failed": "FAILED"}
 
@@ -60,13 +63,21 @@ def bring_up_to_date(stage: Stage, root: Path, run: str, force: bool) -> State[A
     return Completed(name=STATES[outcome], message=f"DVC: {outcome}")
 
 
-def slot(stage: Stage) -> AbstractContextManager[None]:
-    """Return the GPU slot for a stage that wants one, where the server has the limit `gpu`."""
+@contextmanager
+def slot(stage: Stage) -> Iterator[None]:
+    """Hold the accelerator for a stage that wants it: one stage of this line at a time.
+
+    Where the server has the global limit `gpu`, other lines wait for it too. Without a GPU the
+    cores take its place: two torch processes on them slow each other many times over.
+    """
     if not stage.options.gpu:
-        return nullcontext()
-    with get_client(sync_client=True) as client:
-        limits = {limit.name for limit in client.read_global_concurrency_limits()}
-    return concurrency("gpu", occupy=1) if "gpu" in limits else nullcontext()
+        yield
+        return
+    with ACCELERATOR:
+        with get_client(sync_client=True) as client:
+            limits = {limit.name for limit in client.read_global_concurrency_limits()}
+        with concurrency("gpu", occupy=1) if "gpu" in limits else nullcontext():
+            yield
 
 
 def enter(stage: Stage, root: Path, run: str, outcome: Outcome) -> None:

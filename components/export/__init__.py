@@ -1,0 +1,1 @@
+"""Merging, ONNX and quantisation."""

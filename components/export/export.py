@@ -1,0 +1,114 @@
+"""The export step: adapter merged into the full-precision base, then one ONNX folder a variant."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from components.contracts.artefacts import need_space
+from components.contracts.events import Context
+from components.contracts.kinds import Adapter, BaseModelFolder, Onnx
+from components.export import builder
+from components.export.architectures import check_architecture
+from components.export.settings import ExportSettings
+
+# Upper bounds of the bytes a parameter takes on disk: codes, scales, zero points, and a margin.
+BYTES_A_PARAMETER = {"fp32": 4.1, "fp16": 2.1, "bf16": 2.1, "int8": 1.25, "int4": 0.9}
+BESIDE = 16_000_000
+"""Bytes of tokenizer, graph and rotary tables of a variant."""
+
+
+def export(
+    base: BaseModelFolder,
+    adapter: Adapter,
+    settings: ExportSettings,
+    *,
+    out: Path,
+    context: Context,
+) -> Onnx:
+    """Write each variant as a folder that is complete in itself (graph, tokenizer, configs).
+
+    Raises:
+        ModelError: the architecture is not known to the builder, or the adapter does not fit.
+        SpaceError: the disk has too little room for the merged model and all variants.
+    """
+    check_architecture(architecture(base.model))
+    needed = bytes_needed(base.model, settings)
+    need_space(out.parent, needed, f"the export of {', '.join(settings.variants)}")
+    merged = context.scratch / "merged"
+    try:
+        merge(base, adapter, merged)
+        with Onnx.write(out) as draft:
+            draft.facts |= _facts(base, settings)
+            for done, variant in enumerate(settings.variants):
+                context.events.progress("exporting", done, len(settings.variants))
+                builder.build(merged, draft.folder / variant, variant, settings)
+                draft.facts["variants"][variant] = _variant_facts(
+                    draft.folder / variant, variant, settings
+                )
+            context.events.progress("exporting", len(settings.variants), len(settings.variants))
+    finally:
+        shutil.rmtree(merged, ignore_errors=True)
+    return Onnx.open(out)
+
+
+def merge(base: BaseModelFolder, adapter: Adapter, folder: Path) -> None:
+    """Write the fp32 model with the adapter merged in, and its tokenizer, to `folder`."""
+    from components.model.merge import load_merged
+
+    shutil.rmtree(folder, ignore_errors=True)
+    model, tokenizer = load_merged(base.model, adapter.model)
+    model.config.use_cache = True
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def architecture(model: Path) -> str:
+    """Return the class name in a model folder's config."""
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    return str((config.get("architectures") or ["a model without architecture"])[0])
+
+
+def parameters(model: Path) -> int:
+    """Return the number of parameters in a folder's safetensors files, from their headers."""
+    from math import prod
+
+    from safetensors import safe_open
+
+    count = 0
+    for file in sorted(model.glob("*.safetensors")):
+        with safe_open(file, framework="numpy") as tensors:
+            shapes = (tensors.get_slice(name).get_shape() for name in tensors.keys())  # noqa: SIM118
+            count += sum(prod(shape) for shape in shapes)
+    return count
+
+
+def bytes_needed(model: Path, settings: ExportSettings) -> int:
+    """Return about how many bytes the merged model and all variants of a model folder take."""
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    embedding = int(config["vocab_size"]) * int(config["hidden_size"])
+    count = parameters(model)
+    needed = BYTES_A_PARAMETER["fp32"] * count
+    for variant in settings.variants:
+        needed += BYTES_A_PARAMETER[variant] * count + BESIDE
+        if builder.quantization_of(variant, settings) is not None:
+            needed += 4 * embedding  # the lookup table may stay in fp32
+    return int(needed)
+
+
+def _facts(base: BaseModelFolder, settings: ExportSettings) -> dict[str, Any]:
+    return {
+        "architecture": architecture(base.model),
+        "parameters": parameters(base.model),
+        "execution_provider": settings.execution_provider,
+        "versions": builder.versions(),
+        "variants": {},
+    }
+
+
+def _variant_facts(folder: Path, variant: str, settings: ExportSettings) -> dict[str, Any]:
+    quantization = builder.quantization_of(variant, settings)
+    return {
+        **builder.describe(folder),
+        "quantization": None if quantization is None else quantization.model_dump(mode="json"),
+    }

@@ -1,0 +1,93 @@
+"""Chat templates, rendered as transformers renders them but without it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from components.contracts.errors import ModelError
+
+Message = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Template:
+    """A compiled chat template."""
+
+    compiled: Any
+
+    def render(self, messages: Sequence[Message], **values: Any) -> str:
+        """Return the prompt; raise `ModelError` if the template refuses these messages."""
+        from jinja2 import TemplateError
+
+        try:
+            return str(self.compiled.render(messages=messages, **values))
+        except TemplateError as error:
+            raise ModelError(
+                f"the chat template refuses the messages: {error}",
+                fix="check the roles and their order",
+            ) from error
+
+
+def compile_template(source: str) -> Template:
+    """Compile a template in a sandbox: a template comes with a model and is not trusted.
+
+    The dialect is the one that published templates are written for: trimmed blocks, loop controls,
+    plain JSON, `raise_exception`, `strftime_now` and the `generation` block.
+    """
+    from jinja2 import TemplateError
+    from jinja2.ext import loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation_block()]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = _now
+    try:
+        return Template(environment.from_string(source))
+    except TemplateError as error:
+        raise ModelError(
+            f"the chat template cannot be read: {error}", fix="mend the template of the base model"
+        ) from error
+
+
+def _generation_block() -> Any:
+    """`{% generation %}…{% endgeneration %}` marks answers for training; here it is transparent."""
+    from jinja2 import nodes
+    from jinja2.ext import Extension
+
+    class GenerationBlock(Extension):
+        tags = {"generation"}  # noqa: RUF012 (the parent declares it so)
+
+        def parse(self, parser: Any) -> nodes.Node:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return nodes.Scope(body, lineno=line)
+
+    return GenerationBlock
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Jinja's own filter escapes for HTML; a prompt wants plain JSON."""
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
+
+
+def _refuse(message: str) -> None:
+    from jinja2 import TemplateError
+
+    raise TemplateError(message)
+
+
+def _now(format: str) -> str:
+    return datetime.now().strftime(format)

@@ -1,0 +1,1 @@
+"""Running the exported files on the items that torch answered."""

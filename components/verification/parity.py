@@ -1,0 +1,139 @@
+"""Whether an exported file computes what torch computes, token by token."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.contracts.errors import ModelError
+from components.scoring.lm import CausalLM, Ids, Logits
+
+MAX_BATCH_TOKENS = 512
+"""Tokens of one batch: bounds the logits in memory at 512 × vocabulary × 4 bytes, twice."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Prompts of one length with their greedy continuation.
+
+    `ids` [batch, prompt + new]; `logits` [batch, prompt + new - 1, vocabulary] predict
+    `ids[:, 1:]`.
+    """
+
+    ids: Ids
+    logits: Logits
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What torch says at the generated positions: `logits` [batch, new, vocabulary] a batch."""
+
+    ids: Ids
+    logits: Logits
+
+
+@dataclass
+class Parity:
+    """The comparison of one file with torch, added up batch by batch."""
+
+    prompts: int = 0
+    identical_greedy: int = 0
+    max_logit_difference: float = 0.0
+    references: list[Reference] = field(default_factory=list)
+
+    def add(self, run: Run, expected: Logits, new_tokens: int) -> None:
+        """Take one batch: torch's logits for `run.ids` must be the run's, and so must its choice.
+
+        Torch choosing each generated token after the same tokens before it is, by induction, the
+        same as torch generating them.
+        """
+        difference = float(np.abs(run.logits - expected).max())
+        self.max_logit_difference = max(self.max_logit_difference, difference)
+        chosen = expected[:, -new_tokens:].argmax(axis=-1)
+        same = (chosen == run.ids[:, -new_tokens:]).all(axis=1)
+        self.prompts += len(same)
+        self.identical_greedy += int(same.sum())
+        self.references.append(Reference(run.ids, expected[:, -new_tokens:].copy()))
+
+
+def check_parity(
+    lm: CausalLM, torch_lm: CausalLM, prompts: Sequence[Sequence[int]], new_tokens: int
+) -> Parity:
+    """Generate greedily with `lm` through its cache; compare with one torch forward a batch."""
+    parity = Parity()
+    for rows in equal_lengths(prompts):
+        run = generate_greedy(lm, rows, new_tokens)
+        expected, _ = torch_lm.forward(run.ids[:, :-1])
+        parity.add(run, expected, new_tokens)
+    return parity
+
+
+def generate_greedy(lm: CausalLM, prompts: Ids, new_tokens: int) -> Run:
+    """Continue `prompts` [batch, n] by `new_tokens`, whatever they are: no token stops it."""
+    logits, past = lm.forward(prompts)
+    ids, all_logits = prompts, [check_finite(logits)]
+    for _ in range(new_tokens - 1):
+        chosen = all_logits[-1][:, -1:].argmax(axis=-1).astype(np.int64)
+        ids = np.concatenate([ids, chosen], axis=1)
+        logits, past = lm.forward(chosen, past)
+        all_logits.append(check_finite(logits))
+    last = all_logits[-1][:, -1:].argmax(axis=-1).astype(np.int64)
+    return Run(np.concatenate([ids, last], axis=1), np.concatenate(all_logits, axis=1))
+
+
+def agreement(lm: CausalLM, references: Sequence[Reference]) -> dict[str, Any]:
+    """Return how far a file's logits are from torch's at the generated positions.
+
+    `argmax` is the share of positions where both choose the same token; differences are in logits.
+    """
+    same, positions, total, count, largest = 0, 0, 0.0, 0, 0.0
+    for reference in references:
+        new_tokens = reference.logits.shape[1]
+        logits, _ = lm.forward(reference.ids[:, :-1])
+        found = check_finite(logits[:, -new_tokens:])
+        difference = np.abs(found - reference.logits)
+        same += int((found.argmax(axis=-1) == reference.logits.argmax(axis=-1)).sum())
+        positions += found.shape[0] * new_tokens
+        total, count = total + float(difference.sum(dtype=np.float64)), count + difference.size
+        largest = max(largest, float(difference.max()))
+    return {
+        "positions": positions,
+        "argmax": same / positions,
+        "mean_logit_difference": total / count,
+        "max_logit_difference": largest,
+    }
+
+
+def choose_prompts(prompts: Sequence[Sequence[int]], count: int) -> list[Sequence[int]]:
+    """Return `count` of the prompts: the longest, then those of the commonest lengths.
+
+    Batches hold prompts of one length, so few lengths make few batches.
+    """
+    common = Counter(len(prompt) for prompt in prompts)
+    order = sorted(prompts, key=lambda prompt: (-common[len(prompt)], len(prompt)))
+    longest = max(order, key=len)
+    order.remove(longest)
+    return [longest, *order][:count]
+
+
+def equal_lengths(prompts: Sequence[Sequence[int]]) -> Iterator[Ids]:
+    """Yield the prompts as batches [rows, n] of one length, of at most `MAX_BATCH_TOKENS` each."""
+    for length, group in groupby(sorted(prompts, key=len), key=len):
+        rows = list(group)
+        size = max(1, MAX_BATCH_TOKENS // length)
+        for start in range(0, len(rows), size):
+            yield np.asarray(rows[start : start + size], np.int64)
+
+
+def check_finite(logits: Logits) -> NDArray[np.float32]:
+    """Return `logits`; raise `ModelError` if the file overflows."""
+    if not np.isfinite(logits).all():
+        raise ModelError(
+            "the exported file gives logits that are not finite",
+            fix="leave this variant out of export.variants (fp16 overflows where bf16 does not)",
+        )
+    return logits

@@ -1,0 +1,145 @@
+"""The verification step: the exported files themselves, run on the items that torch answered."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from components.contracts.artefacts import write_json
+from components.contracts.events import Context
+from components.contracts.kinds import (
+    Adapter,
+    BaseModelFolder,
+    Evaluation,
+    Onnx,
+    Tokens,
+    Verification,
+)
+from components.runtime.ort import OrtLM
+from components.scoring.items import Item
+from components.scoring.lm import CausalLM
+from components.scoring.metrics import summarise
+from components.scoring.tables import read_items, write_scores
+from components.verification.parity import Parity, agreement, check_parity, choose_prompts
+from components.verification.settings import VerificationSettings
+from components.verification.speed import measure_speed
+
+SPEED = "speed.json"
+PRECISION = ("fp32", "bf16", "fp16", "int8", "int4")
+
+
+def verify(
+    base: BaseModelFolder,
+    tokens: Tokens,
+    adapter: Adapter,
+    evaluation: Evaluation,
+    onnx: Onnx,
+    settings: VerificationSettings,
+    *,
+    out: Path,
+    context: Context,
+) -> Verification:
+    """Score every exported file in ONNX Runtime and compare the most precise one with torch.
+
+    Writes one Parquet table of per-item scores a variant. A file that differs from torch is a
+    result (`facts["parity"]["passed"]` is false), not an error: the gate judges it. Speeds are no
+    property of the files and change from run to run, so they are no part of the artefact: they go
+    to `speed.json` in `context.scratch`, by model: {"torch": {"prefill_tokens_per_s", …}, …}.
+
+    Raises:
+        ArtefactError: a byte of the export is not what its manifest says.
+        ModelError: a file cannot be run on the device it was exported for, or overflows.
+    """
+    onnx.check()
+    asked = evaluation.facts["items"]
+    items = read_items(tokens, asked["split"], asked["limit"], texts=asked["texts"])
+    prefix = int(evaluation.facts["prefix_token"])
+    speeds: dict[str, dict[str, float]] = {}
+    with Verification.write(out) as draft:
+        context.events.note("comparing with torch")
+        parity, speeds["torch"] = _against_torch(base, adapter, onnx, items, settings)
+        draft.facts = {
+            "items": len(items),
+            "parity": parity_facts(reference_variant(onnx.variants), parity, settings),
+            "variants": {},
+        }
+        for name in onnx.variants:
+            lm = open_variant(onnx, name)
+            speeds[name] = measure_speed(lm, items, settings)
+            facts = _score(lm, name, items, prefix, draft.folder, context)
+            facts["bytes"] = onnx.facts["variants"][name]["bytes"]
+            facts["agreement"] = agreement(lm, parity.references)
+            draft.facts["variants"][name] = facts
+    context.scratch.mkdir(parents=True, exist_ok=True)
+    write_json(context.scratch / SPEED, speeds)
+    return Verification.open(out)
+
+
+def open_variant(onnx: Onnx, name: str) -> OrtLM:
+    """Open a variant on the device it was exported for."""
+    return OrtLM(onnx.variant(name), device=onnx.facts["execution_provider"])
+
+
+def reference_variant(variants: Sequence[str]) -> str:
+    """Return the most precise of the variants: the one that is held against torch."""
+    return min(variants, key=PRECISION.index)
+
+
+@contextmanager
+def merged_model(base: BaseModelFolder, adapter: Adapter) -> "Iterator[CausalLM]":
+    """Give the tuned model in torch, fp32 with full-precision products, and free it afterwards."""
+    import torch
+
+    from components.model.device import pick_device
+    from components.model.merge import load_merged
+    from components.model.torch_lm import TorchLM
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        model, _ = load_merged(base.model, adapter.model)
+        yield TorchLM(model.to(pick_device()))
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def parity_facts(variant: str, parity: Parity, settings: VerificationSettings) -> dict[str, Any]:
+    """Return the figures and whether they are within the settings."""
+    identical = parity.identical_greedy / parity.prompts
+    return {
+        "variant": variant,
+        "passed": parity.max_logit_difference <= settings.max_logit_difference
+        and identical >= settings.min_identical_greedy,
+        "max_logit_difference": parity.max_logit_difference,
+        "limit": settings.max_logit_difference,
+        "prompts": parity.prompts,
+        "new_tokens": settings.parity_new_tokens,
+        "identical_greedy": parity.identical_greedy,
+    }
+
+
+def _against_torch(
+    base: BaseModelFolder,
+    adapter: Adapter,
+    onnx: Onnx,
+    items: Sequence[Item],
+    settings: VerificationSettings,
+) -> tuple[Parity, dict[str, float]]:
+    """Return parity and torch's own speed. Both models are in memory here, and gone after."""
+    prompts = choose_prompts([item.prompt for item in items], settings.parity_prompts)
+    with merged_model(base, adapter) as torch_lm:
+        speed = measure_speed(torch_lm, items, settings)
+        lm = open_variant(onnx, reference_variant(onnx.variants))
+        return check_parity(lm, torch_lm, prompts, settings.parity_new_tokens), speed
+
+
+def _score(
+    lm: OrtLM, name: str, items: Sequence[Item], prefix: int, folder: Path, context: Context
+) -> dict[str, Any]:
+    from components.scoring.score import score_items
+
+    scores = score_items(
+        lm, items, prefix_token=prefix, events=context.events, label=f"verify {name}"
+    )
+    write_scores(folder / f"{name}.parquet", scores)
+    return {"metrics": summarise(scores)}

@@ -1,0 +1,42 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from components.export.builder import quantization_options
+from components.export.settings import ExportSettings
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"variants": ["fp32", "fp16"]}, "fp16 need execution_provider: cuda"),
+        ({"variants": ["fp32", "fp32"]}, "must not repeat"),
+        ({"variants": []}, "at least 1"),
+        ({"variants": ["int2"]}, "'int4'"),
+        ({"int4": {"algo_config": "default"}}, "use rtn or k_quant"),
+        ({"int8": {"algo_config": "rtn", "bits": 8}}, "Extra inputs"),
+    ],
+)
+def test_what_cannot_work_is_refused(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        ExportSettings(**settings)
+
+
+def test_gpu_variants_go_with_cuda() -> None:
+    settings = ExportSettings(variants=("bf16", "int4"), execution_provider="cuda")
+    assert settings.variants == ("bf16", "int4")
+
+
+def test_options_are_those_of_the_builder() -> None:
+    settings = ExportSettings()
+    assert quantization_options("fp32", settings) == []
+    assert quantization_options("int8", settings) == [
+        "algo_config=default",
+        "block_size=32",
+        "is_symmetric=False",
+        "accuracy_level=4",
+    ]
+    assert quantization_options("int4", settings)[-1] == (
+        "matmul_mixed_precision=last_matmul:int8,mixed_layers:int8"
+    )

@@ -1,0 +1,130 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.contracts.errors import ModelError
+from components.contracts.kinds import Adapter, BaseModelFolder, Onnx
+from components.model.merge import load_merged
+from components.model.torch_lm import TorchLM
+from components.runtime.ort import OrtLM, check_packages
+
+IDS = np.random.default_rng(0).integers(3, 250, (3, 12))
+VARIANTS = ["fp32", "int8", "int4"]
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def lm(tiny_onnx: Onnx, request: pytest.FixtureRequest) -> OrtLM:
+    return OrtLM(tiny_onnx.variant(request.param), threads=1)
+
+
+def close(found: np.ndarray, expected: np.ndarray) -> None:
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_fp32_is_the_merged_model_in_torch(
+    tiny_onnx: Onnx, tiny_base: BaseModelFolder, tiny_adapter: Adapter
+) -> None:
+    expected, _ = TorchLM(load_merged(tiny_base.model, tiny_adapter.model)[0]).forward(IDS)
+    close(OrtLM(tiny_onnx.variant("fp32")).forward(IDS)[0], expected)
+
+
+def test_reading_on_after_a_cache_is_reading_at_once(lm: OrtLM) -> None:
+    whole, _ = lm.forward(IDS[:1])
+    first, past = lm.forward(IDS[:1, :5])
+    several, past = lm.forward(IDS[:1, 5:9], past)
+    one, _ = lm.forward(IDS[:1, 9:10], past)
+    close(np.concatenate([first, several, one], axis=1), whole[:, :10])
+
+
+def test_rows_of_a_batch_do_not_touch_each_other(lm: OrtLM) -> None:
+    batch, _ = lm.forward(IDS)
+    for row in range(len(IDS)):
+        close(lm.forward(IDS[row : row + 1])[0], batch[row : row + 1])
+
+
+@pytest.mark.parametrize("way", [OrtLM._step, OrtLM._single, OrtLM._again])
+def test_every_way_of_continuing_a_batch_is_the_same(lm: OrtLM, way: object) -> None:
+    whole, _ = lm.forward(IDS)
+    _, past = lm.forward(IDS[:, :5])
+    logits, after = way(lm, IDS[:, 5:9], past, 4)  # type: ignore[operator]
+    close(logits, whole[:, 5:9])
+    np.testing.assert_array_equal(after.ids, IDS[:, :9])
+    close(lm.forward(IDS[:, 9:10], after)[0], whole[:, 9:10])
+
+
+@pytest.mark.parametrize(("start", "end"), [(1, 12), (6, 8), (10, 12)])
+def test_a_batch_continues_an_expanded_cache(lm: OrtLM, start: int, end: int) -> None:
+    rows = IDS.copy()
+    rows[:, :start] = rows[0, :start]
+    _, past = lm.forward(rows[:1, :start])
+    logits, _ = lm.forward(rows[:, start:end], lm.expand(past, 3))
+    close(logits, lm.forward(rows)[0][:, start:end])
+
+
+def test_last_only_is_the_last_position(lm: OrtLM) -> None:
+    whole, past = lm.forward(IDS[:, :6])
+    close(lm.forward(IDS[:, :6], last_only=True)[0], whole[:, -1:])
+    more, _ = lm.forward(IDS[:, 6:9], past)
+    close(lm.forward(IDS[:, 6:9], past, last_only=True)[0], more[:, -1:])
+
+
+def test_a_cache_can_be_continued_in_several_ways(lm: OrtLM) -> None:
+    _, past = lm.forward(IDS[:1, :5])
+    before, _ = lm.forward(IDS[:1, 5:6], past)
+    kept = before.copy()
+    lm.forward(IDS[1:2, 5:9], past)
+    again, _ = lm.forward(IDS[:1, 5:6], past)
+    np.testing.assert_array_equal(again, kept)
+    np.testing.assert_array_equal(before, kept)  # later runs do not write into earlier results
+
+
+def test_a_text_longer_than_the_context_is_refused(lm: OrtLM) -> None:
+    with pytest.raises(ModelError, match=f"context of {lm.context_length}"):
+        lm.forward(np.ones((1, lm.context_length + 1), np.int64))
+
+
+def test_cuda_without_cuda_is_an_error(tiny_onnx: Onnx) -> None:
+    with pytest.raises(ModelError, match="no CUDAExecutionProvider"):
+        OrtLM(tiny_onnx.variant("fp32"), device="cuda")
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_falling_back_to_the_cpu_is_an_error(
+    tiny_onnx: Onnx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    # As onnxruntime-gpu does on a machine without CUDA: lists it all the same.
+    listed = ["CUDAExecutionProvider", *onnxruntime.get_available_providers()]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
+    with pytest.raises(ModelError, match="would run on CPUExecutionProvider"):
+        OrtLM(tiny_onnx.variant("fp32"), device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("installed", "problem"),
+    [(["onnxruntime", "onnxruntime-gpu"], "both installed"), (["numpy"], "not installed")],
+)
+def test_one_distribution_of_the_runtime_is_needed(installed: list[str], problem: str) -> None:
+    with pytest.raises(ModelError, match=problem):
+        check_packages(installed)
+
+
+def test_either_distribution_is_enough() -> None:
+    check_packages(["onnxruntime", "onnxruntime-genai"])
+    check_packages(["onnxruntime-gpu", "numpy"])
+
+
+def test_a_folder_that_is_no_export_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="genai_config"):
+        OrtLM(tmp_path)
+
+
+def test_a_broken_graph_is_named(tiny_onnx: Onnx, tmp_path: Path) -> None:
+    config = tiny_onnx.variant("fp32") / "genai_config.json"
+    (tmp_path / config.name).write_bytes(config.read_bytes())
+    (tmp_path / "model.onnx").write_bytes(b"not a graph")
+    with pytest.raises(ModelError, match="cannot open"):
+        OrtLM(tmp_path)
