@@ -29,9 +29,12 @@ def show(facts: LineFacts, console: Console, *, details: bool) -> None:
 
 
 def models_table(facts: LineFacts) -> Table:
-    """Return one row a model: accuracy with its 95 % interval, perplexity, size and speed."""
+    """Return one row a model: accuracy with its 95 % interval, perplexities, size and speed.
+
+    Two perplexities: of the right answers after their prompts, and of the rows' own text.
+    """
     table = Table(title=f"{facts.recipe}: base, tuned and the exported files", title_justify="left")
-    for column in ("model", "accuracy", "95 % interval", "perplexity", "MB", "tokens/s"):
+    for column in ("model", "accuracy", "95 %", "answer ppl", "text ppl", "MB", "tokens/s"):
         table.add_column(column, justify="left" if column == "model" else "right")
     ship = facts.verdict.ship if facts.verdict else None
     for name, model in facts.models.items():
@@ -45,7 +48,8 @@ def _cells(model: ModelFacts) -> list[str]:
     return [
         _number(model.accuracy, 3),
         f"{interval[0]:.3f} … {interval[1]:.3f}" if interval else "–",
-        _number(model.perplexity if model.perplexity is not None else model.answer_perplexity, 2),
+        _number(model.answer_perplexity, 3),
+        _number(model.perplexity, 1),
         _number(model.bytes / 1e6 if model.bytes else None, 1),
         _number(model.tokens_per_second, 1),
     ]

@@ -27,7 +27,8 @@ def attach_adapter(model: "PreTrainedModel", settings: LoraSettings) -> "PeftMod
         r=settings.lora_r,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
-        target_modules=settings.lora_target_modules,
+        target_modules=target_modules(model, settings),
+        layers_to_transform=top_layers(model, settings.lora_top_layers),
         use_rslora=settings.use_rslora,
         use_dora=settings.use_dora,
         bias="none",
@@ -36,11 +37,41 @@ def attach_adapter(model: "PreTrainedModel", settings: LoraSettings) -> "PeftMod
     try:
         return get_peft_model(model, config)
     except ValueError as error:
-        names = sorted({n.rpartition(".")[2] for n, m in model.named_modules() if is_linear(m)})
         raise ModelError(
             f"lora_target_modules {settings.lora_target_modules} does not fit this model: {error}",
-            fix=f"use all-linear, or some of: {', '.join(names)}",
+            fix=f"use all-linear, or some of: {', '.join(linear_names(model))}",
         ) from error
+
+
+def target_modules(model: "PreTrainedModel", settings: LoraSettings) -> str | list[str]:
+    """Return what peft is to adapt; it takes a choice of blocks only with layers named."""
+    if settings.lora_target_modules == "all-linear" and settings.lora_top_layers:
+        return linear_names(model)
+    return settings.lora_target_modules
+
+
+def linear_names(model: "PreTrainedModel") -> list[str]:
+    """Return the names of the linear layers, without the output head."""
+    head = model.get_output_embeddings()
+    linear = (name for name, m in model.named_modules() if is_linear(m) and m is not head)
+    return sorted({name.rpartition(".")[2] for name in linear})
+
+
+def top_layers(model: "PreTrainedModel", count: int | None) -> list[int] | None:
+    """Return the indices of the last `count` blocks, or `None` for all.
+
+    Raises:
+        ModelError: the model has fewer blocks.
+    """
+    if count is None:
+        return None
+    blocks = int(model.config.num_hidden_layers)
+    if count > blocks:
+        raise ModelError(
+            f"training.lora_top_layers is {count}, but the model has {blocks} blocks",
+            fix=f"use a number from 1 to {blocks}, or null for all",
+        )
+    return list(range(blocks - count, blocks))
 
 
 def is_linear(module: Any) -> bool:

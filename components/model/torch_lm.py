@@ -15,6 +15,9 @@ class TorchLM:
 
     def __init__(self, model: "PreTrainedModel") -> None:
         self.model = model.eval()
+        # A slice of the hidden states is not contiguous, and torch then multiplies it row by row
+        # with a copy of the head's weights each, unless those require a gradient.
+        model.get_output_embeddings().register_forward_pre_hook(contiguous)
 
     def forward(self, ids: Ids, past: Any = None, *, last_only: bool = False) -> tuple[Logits, Any]:
         """See `components.scoring.lm.CausalLM.forward`."""
@@ -35,3 +38,8 @@ class TorchLM:
     def expand(self, past: Any, batch: int) -> Any:
         """See `components.scoring.lm.CausalLM.expand`."""
         return tuple((k.expand(batch, -1, -1, -1), v.expand(batch, -1, -1, -1)) for k, v in past)
+
+
+def contiguous(_: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the arguments of a module with the first one contiguous."""
+    return (arguments[0].contiguous(), *arguments[1:])

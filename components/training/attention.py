@@ -22,7 +22,7 @@ class Layout:
     `place` [rows · longest] gives for each padded slot the token (0 … n-1) that fills it (padding
     takes any), `slot` [n] for each token its padded slot. `bias` [1, 1, 1, longest, prefix +
     longest] is 0 where a token may look and the lowest number of the dtype where not; real tokens
-    never look at padding, as it lies behind them.
+    never look at padding, as it lies behind them. `prefix_bias` is the same for the prefix itself.
     """
 
     prefix: int
@@ -31,6 +31,7 @@ class Layout:
     place: "torch.Tensor"
     slot: "torch.Tensor"
     bias: "torch.Tensor"
+    prefix_bias: "torch.Tensor"
 
 
 def shared_prefix_attention(
@@ -51,46 +52,41 @@ def shared_prefix_attention(
     """
     import torch
 
-    scale = module.head_dim**-0.5 if scaling is None else scaling
+    query = query * (module.head_dim**-0.5 if scaling is None else scaling)
     p = layout.prefix
-    rows = attend_rows(query * scale, key, value, layout)
+    q, k, v = spread(query, layout), with_prefix(key, layout), with_prefix(value, layout)
+    rows = attend(q, k, v, layout.bias).transpose(1, 2).flatten(0, 1)
+    rows = rows.index_select(0, layout.slot)
     if not p:
         return rows[None], None
-    head = torch.nn.functional.scaled_dot_product_attention(
-        query[:, :, :p],
-        key[:, :, :p],
-        value[:, :, :p],
-        is_causal=True,
-        scale=scale,
-        enable_gqa=query.shape[1] != key.shape[1],
-    )
+    # A query of the prefix sees keys of the prefix alone: the corner of the same causal mask.
+    head = attend(query[:, :, :p], key[:, :, :p], value[:, :, :p], layout.prefix_bias)
     return torch.cat([head[0].transpose(0, 1), rows])[None], None
 
 
-def attend_rows(
-    query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", layout: Layout
+def attend(
+    query: "torch.Tensor", key: "torch.Tensor", value: "torch.Tensor", bias: "torch.Tensor"
 ) -> "torch.Tensor":
-    """Return the output [n, heads, width] of the tokens behind the prefix; `query` is scaled."""
+    """Return attention [rows, heads, n, width]; `query` is scaled, `bias` [1, 1, 1, n, keys].
+
+    Query heads that share a key are laid side by side, so keys are never copied.
+    """
     import torch
 
-    groups, width = key.shape[1], key.shape[3]
-    heads = query.shape[1]
-    q = spread(query, layout).reshape(layout.rows, groups, -1, width)
-    k = with_prefix(key, layout)
-    v = with_prefix(value, layout)
-    scores = (q @ k.transpose(2, 3)).view(
-        layout.rows, groups, heads // groups, layout.longest, -1
-    ) + layout.bias
-    weights = torch.softmax(scores, -1).view(layout.rows, groups, -1, k.shape[2])
-    out = (weights @ v).view(layout.rows, heads, layout.longest, width)
-    return out.transpose(1, 2).reshape(-1, heads, width)[layout.slot]
+    rows, heads, n, width = query.shape
+    groups, keys = key.shape[1], key.shape[2]
+    grouped = query.reshape(rows, groups, -1, width)
+    scores = (grouped @ key.transpose(2, 3)).view(rows, groups, heads // groups, n, keys)
+    weights = torch.softmax(scores + bias, -1).view(rows, groups, -1, keys)
+    return (weights @ value).view(rows, heads, n, width)
 
 
 def spread(flat: "torch.Tensor", layout: Layout) -> "torch.Tensor":
     """Return the tokens behind the prefix as [rows, heads, longest, width], padded."""
     tokens = flat[0, :, layout.prefix :].transpose(0, 1)
-    padded = tokens[layout.place].view(layout.rows, layout.longest, *tokens.shape[1:])
-    return padded.transpose(1, 2)
+    # index_select, not indexing: its backward adds rows, where indexing's sorts them first.
+    padded = tokens.index_select(0, layout.place)
+    return padded.view(layout.rows, layout.longest, *tokens.shape[1:]).transpose(1, 2)
 
 
 def with_prefix(flat: "torch.Tensor", layout: Layout) -> "torch.Tensor":

@@ -104,17 +104,16 @@ def lay_out(p: int, tails: list[int], device: "torch.device", dtype: "torch.dtyp
     lengths = np.array(tails)
     filled = np.arange(longest) < lengths[:, None]
     place = np.where(filled, np.cumsum(filled).reshape(count, longest) - 1, 0)
-    causal = np.tril(np.ones((longest, longest), dtype=bool))
-    seen = np.concatenate([np.ones((longest, p), dtype=bool), causal], axis=1)
-    bias = torch.zeros((1, 1, 1, longest, p + longest), dtype=dtype, device=device)
-    bias.masked_fill_(~torch.from_numpy(seen).to(device), torch.finfo(dtype).min)
+    hidden = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=device)
+    causal = torch.triu(hidden.expand(p + longest, p + longest), diagonal=1)[None, None, None]
     return Layout(
         prefix=p,
         rows=count,
         longest=longest,
         place=move(place.reshape(-1), device),
         slot=move(np.flatnonzero(filled.reshape(-1)), device),
-        bias=bias,
+        bias=causal[..., p:, :],
+        prefix_bias=causal[..., :p, :p],
     )
 
 

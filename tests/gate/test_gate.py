@@ -15,6 +15,7 @@ from components.scoring.tables import write_scores
 
 ITEMS = 400
 PARITY = {
+    "variant": "fp32",
     "passed": True,
     "max_logit_difference": 1e-4,
     "limit": 1e-3,

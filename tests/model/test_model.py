@@ -85,3 +85,17 @@ def test_quantised_loading_without_bitsandbytes_says_so(tiny_base: BaseModelFold
 def test_bf16_is_only_chosen_where_it_is_native() -> None:
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     assert fast_dtype(CPU) == (torch.bfloat16 if native else torch.float32)
+
+
+def test_adapter_on_the_top_blocks_only(tiny_base: BaseModelFolder) -> None:
+    model = load_base(tiny_base.model, dtype=torch.float32, device=CPU)
+    adapted = attach_adapter(model, LoraSettings(lora_top_layers=1))
+    names = [name for name, p in adapted.named_parameters() if p.requires_grad]
+    assert len(names) == 14
+    assert all(".layers.1." in name for name in names)
+
+
+def test_more_top_blocks_than_there_are_is_refused(tiny_base: BaseModelFolder) -> None:
+    model = load_base(tiny_base.model, dtype=torch.float32, device=CPU)
+    with pytest.raises(ModelError, match="is 3, but the model has 2 blocks"):
+        attach_adapter(model, LoraSettings(lora_top_layers=3))
