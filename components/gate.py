@@ -115,7 +115,8 @@ def same_model(evidence: Evidence) -> Reason:
     return Reason(
         "parity",
         bool(parity["passed"]),
-        f"{parity['variant']} file against torch: logits differ by at most {parity['max_logit_difference']:.1g} "
+        f"{parity['variant']} file against torch: "
+        f"logits differ by at most {parity['max_logit_difference']:.1g} "
         f"(allowed {parity['limit']:.1g}), greedy answers identical on "
         f"{parity['identical_greedy']} of {parity['prompts']} prompts",
     )
