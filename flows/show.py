@@ -1,5 +1,6 @@
 """What a person sees of a run: one table, the verdict with its reasons, and what to do next."""
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -33,9 +34,10 @@ def models_table(facts: LineFacts) -> Table:
 
     Two perplexities: of the right answers after their prompts, and of the rows' own text.
     """
-    table = Table(title=f"{facts.recipe}: base, tuned and the exported files", title_justify="left")
-    for column in ("model", "accuracy", "95 %", "answer ppl", "text ppl", "MB", "tokens/s"):
-        table.add_column(column, justify="left" if column == "model" else "right")
+    title = f"{facts.recipe}: base, tuned and the exported files"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for column in ("model", "accuracy", "95 %", "answer\nppl", "text\nppl", "MB", "tokens/s"):
+        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     ship = facts.verdict.ship if facts.verdict else None
     for name, model in facts.models.items():
         style = "bold" if name == ship else None
