@@ -78,7 +78,7 @@ def test_a_wrong_type_names_key_value_and_what_is_allowed(project: Path) -> None
 
 
 def test_a_value_out_of_range_is_told(project: Path) -> None:
-    assert "greater than" in fault(project, "learning_rate: 7.0e-4", "learning_rate: -1.0")
+    assert "greater than" in fault(project, "learning_rate: 1.0e-3", "learning_rate: -1.0")
 
 
 def test_a_wrong_choice_gets_a_suggestion(project: Path) -> None:
