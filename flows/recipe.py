@@ -65,7 +65,23 @@ def load_recipe(root: Path, name: str) -> Recipe:
     """
     file = recipe_file(root, name)
     need_listed(root, name)
-    return parse_recipe(file)
+    recipe = parse_recipe(file)
+    need_own_folder(recipe, name)
+    return recipe
+
+
+def need_own_folder(recipe: Recipe, name: str) -> None:
+    """Raise `RecipeError` if a local input lies where the graph does not look for this recipe."""
+    own = f"data/inputs/{name}"
+    for section in ("source", "model"):
+        settings = getattr(recipe, section)
+        path = str(getattr(settings, "path", own))
+        if settings.kind == "file" and path != own and not path.startswith(own + "/"):
+            raise RecipeError(
+                f"recipes/{name}.yaml: {section}.path: found '{path}', which is not in {own}/: "
+                "a change there would not be seen",
+                fix=f"move it to {own}/ and name it there",
+            )
 
 
 def parse_recipe(file: Path) -> Recipe:
@@ -123,7 +139,14 @@ def need_listed(root: Path, name: str) -> None:
 
 
 def add_to_line(root: Path, name: str) -> bool:
-    """Put a recipe on the line by adding it to params.yaml; return whether it was missing."""
+    """Put a recipe on the line by adding it to params.yaml; return whether it was missing.
+
+    Its folder of inputs is made too: the graph depends on it even where it stays empty.
+    """
+    inputs = root / "data" / "inputs" / name
+    if not inputs.is_dir():
+        inputs.mkdir(parents=True)
+        (inputs / ".gitkeep").touch()
     if name in listed(root):
         return False
     file = root / "params.yaml"

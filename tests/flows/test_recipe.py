@@ -197,3 +197,18 @@ def test_reading_a_recipe_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_local_input_in_another_recipe_s_folder_is_refused(project: Path) -> None:
+    tiny = (REPOSITORY / "recipes" / "tiny.yaml").read_text(encoding="utf-8")
+    (project / "recipes" / "mine.yaml").write_text(tiny, encoding="utf-8")
+    add_to_line(project, "mine")
+
+    with pytest.raises(RecipeError, match=r"source\.path: found 'data/inputs/tiny/rows\.jsonl'"):
+        load_recipe(project, "mine")
+
+
+def test_a_recipe_put_on_the_line_gets_its_folder_of_inputs(project: Path) -> None:
+    add_to_line(project, "mine")
+
+    assert (project / "data" / "inputs" / "mine").is_dir()
