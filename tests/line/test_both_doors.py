@@ -72,10 +72,10 @@ def test_a_lost_artefact_is_restored_not_rebuilt(by_flow: Project) -> None:
 
 def test_facts_name_each_other(by_flow: Project) -> None:
     shown = facts(by_flow)
-    assert shown["mlflow_run_id"]
-    assert shown["prefect_flow_run_id"]
+    assert shown["run"]["mlflow_run_id"]
+    assert shown["run"]["prefect_flow_run_id"]
     assert shown["verdict"]["promote"]
-    assert shown["registration"]["version"] == "1"
+    assert str(shown["registration"]["version"]) == "1"
     assert set(shown["models"]) >= {"base", "tuned", "fp32", "int8", "int4"}
 
 
@@ -134,7 +134,7 @@ def see(url: str, picture: Path) -> str:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt-get install chromium)")
 def test_browser_shows_the_run_in_mlflow(by_flow: Project, pages: Pages, tmp_path: Path) -> None:
-    run = facts(by_flow)["mlflow_run_id"]
+    run = facts(by_flow)["run"]["mlflow_run_id"]
     experiment = by_flow.run(
         sys.executable,
         "-c",
@@ -151,7 +151,7 @@ def test_browser_shows_the_run_in_mlflow(by_flow: Project, pages: Pages, tmp_pat
 def test_browser_shows_the_flow_run_in_prefect(
     by_flow: Project, pages: Pages, tmp_path: Path
 ) -> None:
-    run = facts(by_flow)["prefect_flow_run_id"]
+    run = facts(by_flow)["run"]["prefect_flow_run_id"]
     text = see(f"{pages.prefect}/runs/flow-run/{run}", picture("prefect", tmp_path))
     assert "tiny" in text
     assert "Completed" in text
