@@ -6,9 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tiny_export import write_adapter, write_export
 
 from components.contracts.events import Context, Heard
-from components.contracts.kinds import BaseModelFolder, Tokens
+from components.contracts.kinds import Adapter, BaseModelFolder, Onnx, Tokens
 from components.contracts.tables import IGNORED, tokens_schema
 from components.sources.fetch import fetch
 from components.sources.settings import RandomModel
@@ -28,6 +29,19 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> BaseModelFolder:
     """A random Llama-class model of two layers."""
     folder = tmp_path_factory.mktemp("tiny")
     return fetch(RandomModel(kind="random"), out=folder / "base", context=Context(folder, folder))
+
+
+@pytest.fixture(scope="session")
+def tiny_adapter(tiny_base: BaseModelFolder, tmp_path_factory: pytest.TempPathFactory) -> Adapter:
+    return write_adapter(tiny_base, tmp_path_factory.mktemp("adapter") / "adapter")
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(
+    tiny_base: BaseModelFolder, tiny_adapter: Adapter, tmp_path_factory: pytest.TempPathFactory
+) -> Onnx:
+    """The tiny model as fp32, int8 and int4 files."""
+    return write_export(tiny_base, tiny_adapter, tmp_path_factory.mktemp("export"))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A random adapter on the tiny base and its export, made once for each folder of tests."""
+"""A random adapter on the tiny base and its export, made once for all tests."""
 
 from pathlib import Path
 

@@ -1,6 +1,5 @@
 """What a step tells while it works: it knows only `Events`; who listens is the door's choice."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,21 +66,6 @@ class Tee:
     def note(self, text: str) -> None:
         for listener in self.listeners:
             listener.note(text)
-
-
-@dataclass(frozen=True)
-class JsonLines:
-    """Appends the training curve to a file, one JSON object a step."""
-
-    path: Path
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
-
-    def progress(self, label: str, done: int, total: int) -> None: ...
-
-    def note(self, text: str) -> None: ...
 
 
 def tracked(items: Iterable[T], events: Events, label: str, total: int) -> Iterator[T]:
