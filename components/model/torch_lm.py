@@ -1,13 +1,23 @@
 """A transformers model behind the interface that scoring asks for."""
 
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from components.model.shared_prefix import attends_plainly, lay_out, shared_prefix
 from components.scoring.lm import Ids, Logits
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
+
+CHUNK = 1024
+"""New tokens of one forward when rows are read: enough to keep the matrix products busy."""
+
+KEPT = 512
+"""Positions of one forward whose logits are kept: 512 × vocabulary × 4 bytes (100 MB at 49k)."""
 
 
 class TorchLM:
@@ -21,23 +31,95 @@ class TorchLM:
 
     def forward(self, ids: Ids, past: Any = None, *, last_only: bool = False) -> tuple[Logits, Any]:
         """See `components.scoring.lm.CausalLM.forward`."""
+        output = self._call(ids, past, logits_to_keep=1 if last_only else 0)
+        cache = tuple((layer.keys, layer.values) for layer in output.past_key_values.layers)
+        return output.logits.float().cpu().numpy(), cache
+
+    def read(
+        self, prefix: Sequence[int], rows: Sequence[Sequence[int]], keep: Sequence[int]
+    ) -> Iterator[tuple[int, Logits]]:
+        """See `components.scoring.lm.CausalLM.read`."""
+        longest = len(prefix) + max(map(len, rows), default=0)
+        past = self.forward(as_ids([prefix]), last_only=True)[1] if len(prefix) else None
+        read = self._flat if attends_plainly(self.model, longest) else self._stacked
+        for chunk in chunks(rows, keep):
+            logits = read(len(prefix), past, [rows[i] for i in chunk], [keep[i] for i in chunk])
+            yield from zip(chunk, logits, strict=True)
+
+    def _flat(
+        self, p: int, past: Any, rows: Sequence[Sequence[int]], keep: Sequence[int]
+    ) -> list[Logits]:
+        """Read rows end to end in one forward, each behind the cached prefix of `p` tokens."""
+        tails = [len(row) for row in rows]
+        ends = np.cumsum(tails)
+        wanted = [np.arange(end - kept, end) for end, kept in zip(ends, keep, strict=True)]
+        places = np.concatenate([np.arange(p, p + tail) for tail in tails])
+        with shared_prefix(self.model):
+            output = self._call(
+                np.concatenate(rows)[None],
+                past,
+                position_ids=self._tensor(places[None]),
+                layout=lay_out(p, tails, self.model.device, self.model.dtype),
+                logits_to_keep=self._tensor(np.concatenate(wanted)),
+            )
+        logits = output.logits[0].float().cpu()
+        return [part.numpy() for part in logits.split(list(keep))]
+
+    def _stacked(
+        self, p: int, past: Any, rows: Sequence[Sequence[int]], keep: Sequence[int]
+    ) -> list[Logits]:
+        """Read rows of equal length together: for models whose attention is not the plain one."""
+        found: list[Logits] = []
+        for _, group in groupby(zip(rows, keep, strict=True), key=lambda pair: len(pair[0])):
+            pairs = list(group)
+            start = expand(past, len(pairs)) if past is not None else None
+            most = max(kept for _, kept in pairs)
+            logits = self._call(as_ids([row for row, _ in pairs]), start, logits_to_keep=most)
+            array = logits.logits.float().cpu().numpy()
+            found += [one[most - kept :] for one, (_, kept) in zip(array, pairs, strict=True)]
+        return found
+
+    def _call(self, ids: Ids, past: Any, **options: Any) -> Any:
         import torch
         from transformers import DynamicCache
 
         with torch.inference_mode():
-            output = self.model(
-                input_ids=torch.from_numpy(np.ascontiguousarray(ids)).to(self.model.device),
+            return self.model(
+                input_ids=self._tensor(ids),
                 # A new cache object each time: appending to it leaves the tensors of `past` alone.
                 past_key_values=DynamicCache(past) if past else DynamicCache(),
                 use_cache=True,
-                logits_to_keep=1 if last_only else 0,
+                **options,
             )
-        cache = tuple((layer.keys, layer.values) for layer in output.past_key_values.layers)
-        return output.logits.float().cpu().numpy(), cache
 
-    def expand(self, past: Any, batch: int) -> Any:
-        """See `components.scoring.lm.CausalLM.expand`."""
-        return tuple((k.expand(batch, -1, -1, -1), v.expand(batch, -1, -1, -1)) for k, v in past)
+    def _tensor(self, array: Any) -> "torch.Tensor":
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(array, np.int64)).to(self.model.device)
+
+
+def chunks(rows: Sequence[Sequence[int]], keep: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the rows' indices by length, as many at a time as `CHUNK` and `KEPT` allow."""
+    chunk: list[int] = []
+    tokens = kept = 0
+    for index in sorted(range(len(rows)), key=lambda i: (len(rows[i]), keep[i])):
+        tokens, kept = tokens + len(rows[index]), kept + keep[index]
+        if chunk and (tokens > CHUNK or kept > KEPT):
+            yield chunk
+            chunk, tokens, kept = [], len(rows[index]), keep[index]
+        chunk.append(index)
+    if chunk:
+        yield chunk
+
+
+def expand(past: Any, batch: int) -> Any:
+    """Repeat a cache of batch 1 for `batch` rows."""
+    return tuple((k.expand(batch, -1, -1, -1), v.expand(batch, -1, -1, -1)) for k, v in past)
+
+
+def as_ids(rows: Sequence[Sequence[int]]) -> Ids:
+    """Return rows of equal length as int64 [batch, n]."""
+    return np.asarray(rows, dtype=np.int64)
 
 
 def contiguous(_: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -6,9 +6,12 @@ can carry this file along.
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +27,9 @@ Device = Literal["cpu", "cuda"]
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # ONNX element types (the values of onnx.TensorProto.DataType) that a key-value cache can have.
 ELEMENT_TYPES = {"tensor(float)": 1, "tensor(float16)": 10, "tensor(bfloat16)": 16}
+MAX_BATCH_TOKENS = 512
+"""Tokens of one run: bounds the logits in memory at 512 × vocabulary × 4 bytes (100 MB at 49k)."""
+
 FEEDS = {"input_ids", "attention_mask", "position_ids"}
 
 
@@ -53,7 +59,8 @@ class OrtLM:
         self.context_length = int(config["model"]["context_length"])
         self.vocab_size = int(config["model"]["vocab_size"])
         decoder = config["model"]["decoder"]
-        self.session = open_session(folder / decoder["filename"], threads, device)
+        self.threads = threads or _cpus()
+        self.session = open_session(folder / decoder["filename"], self.threads, device)
         self.inputs = {value.name: value for value in self.session.get_inputs()}
         self.past = _past_names(decoder, self.inputs)
         self.heads, self.head_size = int(decoder["num_key_value_heads"]), int(decoder["head_size"])
@@ -71,35 +78,44 @@ class OrtLM:
         """
         cache = past if past is not None else self._empty(ids.shape[0])
         length = cache.ids.shape[1] + ids.shape[1]
+        self._check_length(length)
+        # The runtime's attention takes several new tokens after a cache in batches of one row only.
+        together = ids.shape[0] == 1 or ids.shape[1] == 1 or length == ids.shape[1]
+        keep = 1 if last_only else ids.shape[1]
+        logits, after = (self._run if together else self._single)(ids, cache, keep)
+        return logits.astype(np.float32, copy=False), after
+
+    def read(
+        self, prefix: Sequence[int], rows: Sequence[Sequence[int]], keep: Sequence[int]
+    ) -> Iterator[tuple[int, Logits]]:
+        """See `components.scoring.lm.CausalLM.read`; raises `ModelError` as `forward` does."""
+        self._check_length(len(prefix) + max(map(len, rows), default=0))
+        past = self._prefix(prefix)
+
+        def run(group: list[int]) -> list[tuple[int, Logits]]:
+            ids = np.asarray([rows[index] for index in group], np.int64)
+            most = max(keep[index] for index in group)
+            logits, _ = self._run(ids, past or self._empty(len(group)), most)
+            logits = logits.astype(np.float32, copy=False)
+            return [(i, row[most - keep[i] :]) for i, row in zip(group, logits, strict=True)]
+
+        batches = _batches(rows, MAX_BATCH_TOKENS if past is None else 0)
+        side_by_side = 1 if self.device == "cuda" else max(1, _cpus() // self.threads)
+        for found in _side_by_side(run, batches, side_by_side):
+            yield from found
+
+    def _check_length(self, length: int) -> None:
         if length > self.context_length:
             raise ModelError(
                 f"{length} tokens do not fit the model's context of {self.context_length}",
                 fix="shorten the text",
             )
-        read = _cheapest(rows=ids.shape[0], new=ids.shape[1], length=length)
-        logits, after = read(self, ids, cache, 1 if last_only else ids.shape[1])
-        return logits.astype(np.float32, copy=False), after
 
-    def expand(self, past: Any, batch: int) -> Cache:
-        """Repeat a cache of batch 1 for `batch` rows."""
-        ids = np.repeat(past.ids, batch, axis=0)
-        if any(value.data_type() == "tensor(bfloat16)" for value in past.values.values()):
-            # numpy has no bfloat16, so these cannot be copied from here: read the rows again.
-            cache: Cache = self.forward(ids, last_only=True)[1]
-            return cache
-        values = {
-            name: self._value(np.repeat(value.numpy(), batch, axis=0))
-            for name, value in past.values.items()
-        }
-        return Cache(ids, values)
-
-    def _step(self, ids: Ids, cache: Cache, keep: int) -> tuple[NDArray[Any], Cache]:
-        """Read `ids` token by token, all rows together."""
-        columns = []
-        for place in range(ids.shape[1]):
-            logits, cache = self._run(ids[:, place : place + 1], cache, 1)
-            columns.append(logits)
-        return np.concatenate(columns[-keep:], axis=1), cache
+    def _prefix(self, prefix: Sequence[int]) -> Cache | None:
+        if not len(prefix):
+            return None
+        cache: Cache = self.forward(np.asarray([prefix], np.int64), last_only=True)[1]
+        return cache
 
     def _single(self, ids: Ids, cache: Cache, keep: int) -> tuple[NDArray[Any], Cache]:
         """Read `ids` row by row, all tokens together."""
@@ -114,11 +130,6 @@ class OrtLM:
         }
         seen = np.concatenate([past.ids for _, past in rows])
         return np.concatenate([logits for logits, _ in rows]), Cache(seen, after)
-
-    def _again(self, ids: Ids, cache: Cache, keep: int) -> tuple[NDArray[Any], Cache]:
-        """Read all tokens from the first on, without the cache."""
-        seen = np.concatenate([cache.ids, ids], axis=1)
-        return self._run(seen, self._empty(ids.shape[0]), keep)
 
     def _run(self, ids: Ids, cache: Cache, keep: int) -> tuple[NDArray[Any], Cache]:
         """Run the graph once; return the logits of the last `keep` tokens and the new cache."""
@@ -163,21 +174,26 @@ class OrtLM:
         return onnxruntime.OrtValue.ortvalue_from_numpy(array, self.device, 0)
 
 
-def _cheapest(*, rows: int, new: int, length: int) -> Callable[..., tuple[NDArray[Any], Cache]]:
-    """Choose how to read `new` tokens in each of `rows` rows, `length` tokens with the cache.
+def _side_by_side(
+    run: Callable[[list[int]], Any], batches: Iterable[list[int]], workers: int
+) -> Iterator[Any]:
+    """Yield `run` of every batch, in order; few results wait at a time, as logits are large."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[Any]] = deque()
+        for batch in batches:
+            waiting.append(pool.submit(run, batch))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
-    The runtime's attention takes several new tokens after a cache in batches of one row only, so
-    anything else goes token by token, row by row, or again from the first token. A call costs about
-    16 tokens (the weights must come by) and those it reads.
-    """
-    if rows == 1 or new == 1 or length == new:
-        return OrtLM._run
-    costs = {
-        OrtLM._step: new * (rows + 16),
-        OrtLM._single: rows * (new + 16),
-        OrtLM._again: rows * length + 16,
-    }
-    return min(costs, key=costs.__getitem__)
+
+def _batches(rows: Sequence[Sequence[int]], limit: int) -> Iterator[list[int]]:
+    """Yield indices of rows of one length, of at most `limit` tokens together, or of one row."""
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+    for length, group in groupby(order, key=lambda index: len(rows[index])):
+        same, size = list(group), max(1, limit // length)
+        yield from (same[start : start + size] for start in range(0, len(same), size))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -206,7 +222,7 @@ def open_session(file: Path, threads: int, device: Device) -> Any:
         )
     options = onnxruntime.SessionOptions()
     # Its own default counts cores, and in a virtual machine it takes two of them for one.
-    options.intra_op_num_threads = threads or _cpus()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3
     providers = [provider] if device == "cpu" else [provider, PROVIDERS["cpu"]]
     try:

@@ -1,5 +1,6 @@
 """What scoring needs of a language model, whichever runtime it lives in."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,5 +20,11 @@ class CausalLM(Protocol):
         never changed, so one cache can be continued in several ways.
         """
 
-    def expand(self, past: Any, batch: int) -> Any:
-        """Repeat a cache of batch 1 for `batch` rows."""
+    def read(
+        self, prefix: Sequence[int], rows: Sequence[Sequence[int]], keep: Sequence[int]
+    ) -> Iterator[tuple[int, Logits]]:
+        """Read every row behind the same `prefix`, in the order that is cheapest for this model.
+
+        Yields (index of the row, logits [keep, vocabulary] of its last `keep` tokens). Rows may
+        have any lengths from 1 on; a row sees the prefix and itself only.
+        """

@@ -1,9 +1,7 @@
-"""Scoring items with any `CausalLM`: batches of rows of equal length, so nothing is ever padded."""
+"""Scoring items with any `CausalLM`: what is asked of a model, and what its logits say."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +9,34 @@ from numpy.typing import NDArray
 
 from components.contracts.events import Events, Silent
 from components.scoring.items import Item, Score
-from components.scoring.lm import CausalLM, Ids, Logits
+from components.scoring.lm import CausalLM, Logits
 
-MAX_BATCH_TOKENS = 512
-"""Tokens in one forward: bounds the logits at 512 × vocabulary × 4 bytes (100 MB at 49k)."""
+Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One row to read: an item's prompt and a continuation of it, but for its last token.
+
+    `wanted` are the continuations that this row's logits give: itself and all that part from it
+    at their last token at the earliest.
+    """
+
+    item: int
+    continuation: Tokens
+    wanted: tuple[Tokens, ...]
+
+    def row(self, prompt: Tokens) -> Tokens:
+        """Return the tokens to read after `prompt` begins."""
+        return prompt + self.continuation[:-1]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model gives a continuation: its log-probability, and whether it is the greedy one."""
+
+    logprob: float
+    greedy: bool
 
 
 def score_items(
@@ -29,21 +51,79 @@ def score_items(
 
     Choices are scored by their summed log-likelihood after the prompt, the answer with its EOS,
     and the text from `prefix_token` on (so its first token counts too). What all prompts begin
-    with is read once and its cache shared, which changes nothing in the numbers.
+    with is read once, and so is a prompt with all its one-token continuations, which changes
+    nothing in the numbers.
     """
     events = events or Silent()
-    shared = common_prefix([item.prompt for item in items if item.prompt])
-    past = lm.forward(as_ids([shared]))[1] if shared else None
     texts = score_texts(lm, items, prefix_token)
-    scores = [without_answer(item, texts.get(row, 0.0)) for row, item in enumerate(items)]
-    done = 0
-    for rows in batches(items, shape, lambda item: len(item.prompt)):
-        if items[rows[0]].prompt:
-            for row, score in _score_batch(lm, items, rows, len(shared), past):
-                scores[row] = replace(score, text_nll=scores[row].text_nll)
-        done += len(rows)
-        events.progress(label, done, len(items))
+    scores = [without_answer(item, texts.get(place, 0.0)) for place, item in enumerate(items)]
+    said = score_continuations(lm, items, events, label)
+    for place, item in enumerate(items):
+        if item.prompt:
+            scores[place] = with_answer(scores[place], item, said[place])
     return scores
+
+
+def score_continuations(
+    lm: CausalLM, items: Sequence[Item], events: Events, label: str
+) -> list[dict[Tokens, Said]]:
+    """Return for every item what the model gives its answer and its choices."""
+    shared = common_prefix([item.prompt for item in items if item.prompt])
+    readings = [one for place, item in enumerate(items) for one in readings_of(place, item)]
+    rows = [one.row(items[one.item].prompt[len(shared) :]) for one in readings]
+    keep = [len(one.continuation) for one in readings]
+    said: list[dict[Tokens, Said]] = [{} for _ in items]
+    for done, (index, logits) in enumerate(lm.read(shared, rows, keep), start=1):
+        reading = readings[index]
+        said[reading.item] |= say(logits, reading.wanted)
+        events.progress(label, done, len(readings))
+    return said
+
+
+def readings_of(place: int, item: Item) -> list[Reading]:
+    """Return the rows that must be read for the answer and the choices of an item.
+
+    The longest continuations come first, so that a shorter one finds the row that covers it.
+    """
+    if not item.prompt:
+        return []
+    readings: list[Reading] = []
+    for tokens in sorted({item.answer, *item.choices}, key=lambda ids: (-len(ids), ids)):
+        known = tokens[:-1]
+        for at, reading in enumerate(readings):
+            if reading.continuation[: len(known)] == known:
+                readings[at] = replace(reading, wanted=(*reading.wanted, tokens))
+                break
+        else:
+            readings.append(Reading(place, tokens, (tokens,)))
+    return readings
+
+
+def say(logits: Logits, wanted: Sequence[Tokens]) -> dict[Tokens, Said]:
+    """Return what `logits` [n, vocabulary], from a prompt's last token on, give continuations."""
+    floor, best = normalizers(logits)
+    found = {}
+    for tokens in wanted:
+        ids = np.array(tokens)
+        picked = logits[np.arange(len(ids)), ids].astype(np.float64) - floor[: len(ids)]
+        found[tokens] = Said(float(picked.sum()), bool((best[: len(ids)] == ids).all()))
+    return found
+
+
+def with_answer(score: Score, item: Item, said: dict[Tokens, Said]) -> Score:
+    """Return `score` with what was said of the answer and the choices."""
+    answer = said[item.answer]
+    logprobs = tuple(said[choice].logprob for choice in item.choices)
+    choice = int(np.argmax(logprobs)) if logprobs else -1
+    return replace(
+        score,
+        choice_logprobs=logprobs,
+        choice=choice,
+        right=choice == item.target if item.choices else answer.greedy,
+        greedy=answer.greedy,
+        answer_nll=-answer.logprob,
+        answer_tokens=len(item.answer),
+    )
 
 
 def without_answer(item: Item, text_nll: float) -> Score:
@@ -63,89 +143,18 @@ def without_answer(item: Item, text_nll: float) -> Score:
     )
 
 
-def _score_batch(
-    lm: CausalLM,
-    items: Sequence[Item],
-    rows: list[int],
-    skip: int,
-    past: Any,
-) -> Iterator[tuple[int, Score]]:
-    group = [items[row] for row in rows]
-    start = lm.expand(past, len(rows)) if past is not None else None
-    logits, cache = lm.forward(
-        as_ids([item.prompt[skip:] for item in group]), start, last_only=True
-    )
-    answers, greedy = continuation(lm, logits, cache, [item.answer for item in group])
-    options = [
-        continuation(lm, logits, cache, [item.choices[k] for item in group])[0]
-        for k in range(len(group[0].choices))
-    ]
-    for place, (row, item) in enumerate(zip(rows, group, strict=True)):
-        logprobs = tuple(float(option[place]) for option in options)
-        choice = int(np.argmax(logprobs)) if logprobs else -1
-        right = choice == item.target if item.choices else bool(greedy[place])
-        yield (
-            row,
-            replace(
-                without_answer(item, 0.0),
-                choice_logprobs=logprobs,
-                choice=choice,
-                right=right,
-                greedy=bool(greedy[place]),
-                answer_nll=-float(answers[place]),
-                answer_tokens=len(item.answer),
-            ),
-        )
-
-
-def continuation(
-    lm: CausalLM, first: Logits, cache: Any, tokens: Sequence[Sequence[int]]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the summed log-probability [batch] of `tokens` [batch, n] after a cached prompt.
-
-    `first` [batch, 1, vocabulary] are the logits after the prompt. The second result says per row
-    whether every token was the most likely one.
-    """
-    ids = as_ids(tokens)
-    picked, greedy = token_logprobs(first, ids[:, :1])
-    if ids.shape[1] > 1:
-        later, _ = lm.forward(ids[:, :-1], cache)
-        more, also = token_logprobs(later, ids[:, 1:])
-        picked, greedy = np.hstack([picked, more]), np.hstack([greedy, also])
-    return picked.sum(axis=1), np.asarray(greedy.all(axis=1))
-
-
 def score_texts(lm: CausalLM, items: Sequence[Item], prefix_token: int) -> dict[int, float]:
     """Return the negative log-likelihood in nats of each item's text, by index."""
+    places = [place for place, item in enumerate(items) if item.text]
+    rows = [(prefix_token, *items[place].text[:-1]) for place in places]
     nll: dict[int, float] = {}
-    for rows in batches(items, lambda item: (len(item.text),), lambda item: len(item.text)):
-        if not items[rows[0]].text:
-            continue
-        ids = as_ids([(prefix_token, *items[row].text) for row in rows])
-        picked, _ = token_logprobs(lm.forward(ids[:, :-1])[0], ids[:, 1:])
-        for row, value in zip(rows, picked.sum(axis=1), strict=True):
-            nll[row] = -float(value)
+    for index, logits in lm.read((), rows, [len(row) for row in rows]):
+        text = items[places[index]].text
+        nll[places[index]] = -say(logits, [text])[text].logprob
     return nll
 
 
-def shape(item: Item) -> tuple[int, ...]:
-    """What must be equal for items to share a batch."""
-    return (len(item.prompt), len(item.answer), *(len(choice) for choice in item.choices))
-
-
-def batches(items: Sequence[Item], key: Any, tokens: Any) -> Iterator[list[int]]:
-    """Yield lists of indices of items with one `key`, each of at most `MAX_BATCH_TOKENS`."""
-    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for index, item in enumerate(items):
-        groups[key(item)].append(index)
-    for name in sorted(groups):
-        rows = groups[name]
-        size = max(1, MAX_BATCH_TOKENS // max(1, tokens(items[rows[0]])))
-        edges = [*range(0, len(rows), size), len(rows)]
-        yield from (rows[a:b] for a, b in pairwise(edges))
-
-
-def common_prefix(prompts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+def common_prefix(prompts: Sequence[Tokens]) -> Tokens:
     """Return the tokens that all prompts begin with, always leaving one token of each."""
     if not prompts:
         return ()
@@ -157,19 +166,12 @@ def common_prefix(prompts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     return tuple(low[:same])
 
 
-def token_logprobs(logits: Logits, ids: Ids) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the log-probability [batch, n] of each token, and whether it was the most likely.
+def normalizers(logits: Logits) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Return log Σ exp [n] and the likeliest token [n] of logits [n, vocabulary].
 
-    In fp32 and safe from overflow; torch, because NumPy has one thread for the exponentials.
+    NumPy's one thread is enough, and does not fight with the threads that run the model.
     """
-    import torch
-
-    rows = torch.from_numpy(logits)
-    tokens = torch.from_numpy(ids)
-    picked = rows.gather(-1, tokens[..., None])[..., 0] - rows.logsumexp(-1)
-    return picked.double().numpy(), (rows.argmax(-1) == tokens).numpy()
-
-
-def as_ids(rows: Sequence[Sequence[int]]) -> Ids:
-    """Return rows of equal length as int64 [batch, n]."""
-    return np.asarray(rows, dtype=np.int64)
+    best = logits.argmax(axis=-1)
+    top = np.take_along_axis(logits, best[:, None], axis=-1)
+    sums = np.exp(logits - top).sum(axis=-1, dtype=np.float64)
+    return top[:, 0] + np.log(sums), best

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts.tables import IGNORED
-from components.training.attention import Layout
+from components.model.shared_prefix import lay_out, positions
 from components.training.rows import Row
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ def pack(rows: Sequence[Row], device: "torch.device") -> Inputs:
     ignored, so the last token of one row never predicts the first of the next.
     """
     ids = np.concatenate([row.input_ids for row in rows])
-    positions = np.concatenate([np.arange(len(row.input_ids)) for row in rows])
+    places = np.concatenate([np.arange(len(row.input_ids)) for row in rows])
     labels = np.concatenate([row.labels for row in rows])
-    labels[positions == 0] = IGNORED
+    labels[places == 0] = IGNORED
     arguments = {
         "input_ids": move(ids[None], device),
-        "position_ids": move(positions[None], device),
+        "position_ids": move(places[None], device),
     }
     return Inputs(arguments, move(labels[None], device), len(ids))
 
@@ -75,13 +75,12 @@ def share_prefix(
     tails = [len(row.input_ids) - p for row in rows]
     parts = [rows[0].input_ids[:p], *(row.input_ids[p:] for row in rows)]
     labels = [np.full(p, IGNORED), *(row.labels[p:] for row in rows)]
-    positions = [np.arange(p), *(np.arange(p, p + tail) for tail in tails)]
     starts = np.cumsum([p, *tails])[:-1]
     flat_labels = np.concatenate(labels)
     flat_labels[starts] = IGNORED
     arguments = {
         "input_ids": move(np.concatenate(parts)[None], device),
-        "position_ids": move(np.concatenate(positions)[None], device),
+        "position_ids": move(positions(p, tails)[None], device),
         "layout": lay_out(p, tails, device, dtype or torch.float32),
     }
     tokens = sum(len(row.input_ids) for row in rows)
@@ -94,27 +93,6 @@ def shared_length(rows: Sequence[Row]) -> int:
     first = rows[0].input_ids[:limit]
     same = np.logical_and.reduce([row.input_ids[:limit] == first for row in rows])
     return limit if same.all() else int(same.argmin())
-
-
-def lay_out(p: int, tails: list[int], device: "torch.device", dtype: "torch.dtype") -> Layout:
-    """Return the layout of rows of `tails` tokens behind a prefix of `p`."""
-    import torch
-
-    count, longest = len(tails), max(tails)
-    lengths = np.array(tails)
-    filled = np.arange(longest) < lengths[:, None]
-    place = np.where(filled, np.cumsum(filled).reshape(count, longest) - 1, 0)
-    hidden = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=device)
-    causal = torch.triu(hidden.expand(p + longest, p + longest), diagonal=1)[None, None, None]
-    return Layout(
-        prefix=p,
-        rows=count,
-        longest=longest,
-        place=move(place.reshape(-1), device),
-        slot=move(np.flatnonzero(filled.reshape(-1)), device),
-        bias=causal[..., p:, :],
-        prefix_bias=causal[..., :p, :p],
-    )
 
 
 def move(array: NDArray[np.int64], device: "torch.device") -> "torch.Tensor":

@@ -1,18 +1,30 @@
-"""A LoRA linear layer as one autograd function.
+"""LoRA linear layers as one autograd function, those that read the same input as one product.
 
 y = x·Wᵀ + b + s·(x·Aᵀ)·Bᵀ with W frozen. Autograd over peft's forward keeps several copies of the
 activations and adds the two branches apart; here x and x·Aᵀ are all that is kept, the weight
-gradient of W is never formed, and the low-rank branch is added in place.
+gradient of W is never formed, and the low-rank branch is added in place. Query, key and value
+(gate and up) read one input: their W and A are stacked, their B stand on a block diagonal.
 """
 
+from collections.abc import Sequence
 from types import MethodType
 from typing import Any
 
 import torch
 
+SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+"""Names of layers that one module applies to one input, in models of the Llama kind."""
+
+Pairs = Sequence[torch.Tensor]
+"""a₁, b₁, a₂, b₂, …: the adapter weights of stacked layers."""
+
 
 class FusedLora(torch.autograd.Function):
-    """Shapes: x [..., in], weight [out, in], a [r, in], b [r → out: out, r]; `scale` is s."""
+    """Stacked LoRA layers: x [..., in] → one y [..., outᵢ] a layer.
+
+    `weight` [Σ out, in] and `bias` [Σ out] are the frozen layers stacked; `scales` holds one s a
+    layer; `pairs` are aᵢ [rᵢ, in] and bᵢ [outᵢ, rᵢ].
+    """
 
     @staticmethod
     def forward(
@@ -20,31 +32,95 @@ class FusedLora(torch.autograd.Function):
         x: torch.Tensor,
         weight: torch.Tensor,
         bias: torch.Tensor | None,
-        a: torch.Tensor,
-        b: torch.Tensor,
-        scale: float,
-    ) -> torch.Tensor:
+        scales: tuple[float, ...],
+        *pairs: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
         rows = x.reshape(-1, x.shape[-1])
-        low_a, low_b = a.to(x.dtype), b.to(x.dtype)
-        down = rows @ low_a.t()
+        low, up = stack(pairs, scales, x.dtype)
+        down = rows @ low.t()
         y = torch.nn.functional.linear(rows, weight, bias)
-        y.addmm_(down, low_b.t(), alpha=scale)
-        ctx.save_for_backward(rows, weight, low_a, low_b, down)
-        ctx.scale, ctx.adapter_dtype = scale, a.dtype
-        return y.view(*x.shape[:-1], -1)
+        y.addmm_(down, up.t())
+        ctx.save_for_backward(rows, weight, low, up, down)
+        ctx.scales, ctx.adapter_dtype = scales, pairs[0].dtype
+        ctx.sizes = [(a.shape[0], b.shape[0]) for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
+        parts = y.split([out for _, out in ctx.sizes], dim=1)
+        return tuple(part.view(*x.shape[:-1], -1) for part in parts)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        rows, weight, a, b, down = ctx.saved_tensors
-        grad = grads[0]
-        flat = grad.reshape(-1, grad.shape[-1])
-        through_b = (flat @ b).mul_(ctx.scale)
-        grad_b = (flat.t() @ down).mul_(ctx.scale).to(ctx.adapter_dtype)
-        grad_a = (through_b.t() @ rows).to(ctx.adapter_dtype)
+        rows, weight, low, up, down = ctx.saved_tensors
+        flat = torch.cat([grad.reshape(-1, grad.shape[-1]) for grad in grads], dim=1)
+        through = flat @ up
+        grad_low = (through.t() @ rows).to(ctx.adapter_dtype)
+        grad_up = flat.t() @ down
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = (flat @ weight).addmm_(through_b, a).view(*grad.shape[:-1], -1)
-        return grad_x, None, None, grad_a, grad_b, None
+            grad_x = (flat @ weight).addmm_(through, low).view(*grads[0].shape[:-1], -1)
+        pairs: list[torch.Tensor] = []
+        rank = out = 0
+        for scale, (r, o) in zip(ctx.scales, ctx.sizes, strict=True):
+            pairs.append(grad_low[rank : rank + r])
+            block = grad_up[out : out + o, rank : rank + r]
+            pairs.append(block.to(ctx.adapter_dtype).mul_(scale))
+            rank, out = rank + r, out + o
+        return grad_x, None, None, None, *pairs
+
+
+def stack(
+    pairs: Pairs, scales: tuple[float, ...], dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return A [Σ r, in] and the scaled block diagonal of B [Σ out, Σ r], in `dtype`."""
+    low = torch.cat([a.to(dtype) for a in pairs[::2]])
+    ups = [b.to(dtype) * scale for b, scale in zip(pairs[1::2], scales, strict=True)]
+    return low, torch.block_diag(*ups) if len(ups) > 1 else ups[0]
+
+
+class Stack:
+    """Plain LoRA layers that are given the same input: one product answers for all of them.
+
+    The first layer that is called computes; the others find their part waiting. It is kept until
+    it is asked for or a new input comes.
+    """
+
+    def __init__(self, layers: Sequence[Any]) -> None:
+        self.layers = layers
+        first = layers[0].base_layer
+        self.weight, self.bias = first.weight, first.bias
+        if len(layers) > 1:
+            self.weight = share_memory([layer.base_layer.weight for layer in layers])
+            if first.bias is not None:
+                self.bias = share_memory([layer.base_layer.bias for layer in layers])
+        self.x: torch.Tensor | None = None
+        self.parts: list[torch.Tensor | None] = []
+
+    def part(self, index: int, x: torch.Tensor) -> torch.Tensor:
+        """Return the output of layer `index` for `x`."""
+        if self.x is not x or self.parts[index] is None:
+            self.x, self.parts = x, list(self.compute(x))
+        part, self.parts[index] = self.parts[index], None
+        if not any(rest is not None for rest in self.parts):
+            self.x = None
+        assert part is not None
+        return part
+
+    def compute(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the outputs of all layers for `x`."""
+        pairs, scales = [], []
+        for layer in self.layers:
+            name = layer.active_adapters[0]
+            pairs += [layer.lora_A[name].weight, layer.lora_B[name].weight]
+            scales.append(layer.scaling[name])
+        apply: Any = FusedLora.apply
+        result: tuple[torch.Tensor, ...] = apply(x, self.weight, self.bias, tuple(scales), *pairs)
+        return result
+
+
+def share_memory(frozen: Sequence[torch.nn.Parameter]) -> torch.Tensor:
+    """Return frozen parameters stacked along their first axis; they become views of the result."""
+    whole = torch.cat([parameter.detach() for parameter in frozen])
+    for parameter, part in zip(frozen, whole.split([len(p) for p in frozen]), strict=True):
+        parameter.data = part
+    return whole
 
 
 def fuse_lora(model: torch.nn.Module) -> int:
@@ -54,12 +130,38 @@ def fuse_lora(model: torch.nn.Module) -> int:
     """
     from peft.tuners.lora import Linear
 
-    fused = 0
-    for module in model.modules():
-        if type(module) is Linear and fusable(module):
-            module.forward = MethodType(_forward, module)
-            fused += 1
-    return fused
+    done: set[torch.nn.Module] = set()
+    for module in list(model.modules()):
+        for names in SIBLINGS:
+            layers = [getattr(module, name, None) for name in names]
+            if all(type(layer) is Linear and fusable(layer) for layer in layers):
+                fuse(layers)
+                done.update(layer for layer in layers if layer is not None)
+    single = [m for m in model.modules() if type(m) is Linear and m not in done and fusable(m)]
+    for layer in single:
+        fuse([layer])
+    return len(done) + len(single)
+
+
+def fuse(layers: Sequence[Any]) -> None:
+    """Give layers that read the same input one forward; biases must be everywhere or nowhere."""
+    with_bias = [layer.base_layer.bias is not None for layer in layers]
+    groups = [layers] if len(set(with_bias)) == 1 else [[layer] for layer in layers]
+    for group in groups:
+        stacked = Stack(group)
+        for index, layer in enumerate(group):
+            layer.forward = MethodType(forward_of(stacked, index), layer)
+
+
+def forward_of(stacked: Stack, index: int) -> Any:
+    """Return the forward of layer `index` of a stack, to be bound to that layer."""
+
+    def forward(self: Any, x: torch.Tensor, *_: Any, **__: Any) -> Any:
+        if self.disable_adapters or self.merged:
+            return self.base_layer(x)
+        return stacked.part(index, x)
+
+    return forward
 
 
 def fusable(layer: Any) -> bool:
@@ -72,19 +174,4 @@ def fusable(layer: Any) -> bool:
         and not layer.use_dora.get(name, False)
         and layer.lora_A[name].bias is None
         and layer.lora_B[name].bias is None
-    )
-
-
-def _forward(self: Any, x: torch.Tensor, *_: Any, **__: Any) -> Any:
-    if self.disable_adapters or self.merged:
-        return self.base_layer(x)
-    name = self.active_adapters[0]
-    apply: Any = FusedLora.apply
-    return apply(
-        x,
-        self.base_layer.weight,
-        self.base_layer.bias,
-        self.lora_A[name].weight,
-        self.lora_B[name].weight,
-        self.scaling[name],
     )

@@ -10,6 +10,7 @@ import torch
 
 from components.contracts.errors import ModelError
 from components.contracts.events import Events
+from components.training import averaging
 from components.training.collate import Inputs
 from components.training.rows import Batch, Row
 from components.training.schedule import learning_rate
@@ -30,6 +31,8 @@ class Progress:
     stopped_early: bool = False
     curve: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, torch.Tensor] | None = None
+    average: dict[str, torch.Tensor] | None = None
+    averaged: int = 0
 
 
 @dataclass
@@ -94,6 +97,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step = number
+        self.average()
         values = {"loss": float(total) / trained, "learning_rate": rate, "grad_norm": float(norm)}
         self.progress.curve.append({"step": number, **values, "tokens": tokens})
         seconds = time.perf_counter() - started
@@ -110,11 +114,26 @@ class Trainer:
     def due(self, every: int | None) -> bool:
         return bool(every) and self.progress.step % (every or 1) == 0
 
+    def average(self) -> None:
+        """Take the weights after this step into their mean, if it is one of the last steps."""
+        state, share = self.progress, self.settings.average_last
+        if state.step > len(self.plan) * (1 - share):
+            state.average = averaging.add(state.average, state.averaged, self.trainable)
+            state.averaged += 1
+
     @torch.no_grad()
     def evaluate(self) -> None:
-        """Measure the validation loss (nats a trained token) and judge it."""
+        """Measure the validation loss (nats a trained token) and judge it.
+
+        Once weights are averaged, their mean is measured: it is what would be kept.
+        """
         if not self.validation:
             return
+        with averaging.put_in(self.trainable, self.progress.average):
+            self.judge(self.validation_loss())
+
+    def validation_loss(self) -> float:
+        """Return the loss of the validation rows in nats a trained token."""
         self.model.eval()
         total, trained = 0.0, 0
         for batch in self.validation_plan:
@@ -122,7 +141,7 @@ class Trainer:
             total += float(self.loss(self.model, self.collate(rows)))
             trained += sum(row.trained for row in rows)
         self.model.train()
-        self.judge(total / trained)
+        return total / trained
 
     def judge(self, loss: float) -> None:
         """Note a validation loss: the best adapter is kept, and patience counted."""
@@ -138,9 +157,8 @@ class Trainer:
         patience = self.settings.early_stopping_patience
         state.stopped_early = patience is not None and state.bad_evaluations >= patience
 
-    def restore_best(self) -> None:
-        """Put back the adapter with the lowest validation loss, if any was measured."""
-        if self.progress.best is not None:
-            with torch.no_grad():
-                for name, parameter in self.trainable.items():
-                    parameter.copy_(self.progress.best[name])
+    def settle(self) -> None:
+        """Put in the adapter to keep: of those measured the best, else the mean, else the last."""
+        keep = self.progress.best or self.progress.average
+        if keep is not None:
+            averaging.copy(self.trainable, keep)

@@ -51,7 +51,7 @@ def train(
         restore(trainer, state)
         context.events.note(f"resuming after step {trainer.progress.step}")
     progress = trainer.run()
-    trainer.restore_best()
+    trainer.settle()
     with Adapter.write(out) as draft:
         save_adapter(trainer.model, draft.folder / "model", base.facts["title"])
         write_curve(draft.folder / "curve.csv", progress)
@@ -78,14 +78,15 @@ def prepare(
     dtype = precision(settings, fast_dtype(device))
     model = load_base(base.model, dtype=dtype, device=device, quantized=settings)
     adapted = attach_adapter(model, settings)
-    speed_up(adapted, model, settings, device)
     rows = trained_rows(read_rows(tokens.split("train")))
+    flat = lies_flat(settings, model, device, max(len(row.input_ids) for row in rows))
+    speed_up(adapted, model, settings, flat=flat)
     validation = read_rows(tokens.split("validation"), settings.max_eval_samples)
     size = settings.per_device_train_batch_size
     return Trainer(
         model=adapted,
         loss=partial(on_base, answer_loss if settings.fast else reference_loss),
-        collate=choose_collate(settings, device, dtype),
+        collate=choose_collate(settings, device, dtype, flat=flat),
         rows=rows,
         validation=trained_rows(validation) if validation else [],
         plan=plan_steps(settings, [len(row.input_ids) for row in rows]),
@@ -97,21 +98,24 @@ def prepare(
 
 
 def choose_collate(
-    settings: TrainingSettings, device: "torch.device", dtype: "torch.dtype"
+    settings: TrainingSettings, device: "torch.device", dtype: "torch.dtype", *, flat: bool
 ) -> "Callable[[Sequence[Row]], Inputs]":
     """Return how rows become a batch: on CPU, behind their shared prefix was measured fastest."""
     from components.training.collate import pack, pad, share_prefix
 
     if settings.packing:
         return partial(pack, device=device)
-    if flat(settings, device):
+    if flat:
         return partial(share_prefix, device=device, dtype=dtype)
     return partial(pad, device=device)
 
 
-def flat(settings: TrainingSettings, device: "torch.device") -> bool:
+def lies_flat(settings: TrainingSettings, model: Any, device: "torch.device", longest: int) -> bool:
     """Say whether batches are laid out flat, with the attention made for that."""
-    return settings.fast and not settings.packing and device.type == "cpu"
+    from components.model.shared_prefix import attends_plainly
+
+    wanted = settings.fast and not settings.packing and device.type == "cpu"
+    return wanted and attends_plainly(model, longest)
 
 
 def on_base(loss: Any, adapted: Any, inputs: Any) -> "torch.Tensor":
@@ -129,11 +133,11 @@ def precision(settings: TrainingSettings, fastest: "torch.dtype") -> "torch.dtyp
     return torch.bfloat16 if settings.bf16 else torch.float32
 
 
-def speed_up(adapted: Any, model: Any, settings: TrainingSettings, device: "torch.device") -> None:
+def speed_up(adapted: Any, model: Any, settings: TrainingSettings, *, flat: bool) -> None:
     """Choose the paths that were measured fastest on this kind of device."""
     import torch
 
-    from components.training.attention import use_shared_prefix_attention
+    from components.model.shared_prefix import use_shared_prefix_attention
     from components.training.fused_lora import fuse_lora
 
     if settings.gradient_checkpointing:
@@ -141,9 +145,9 @@ def speed_up(adapted: Any, model: Any, settings: TrainingSettings, device: "torc
         model.enable_input_require_grads()
     if not settings.fast:
         return
-    torch.set_float32_matmul_precision("medium" if device.type == "cpu" else "high")
+    torch.set_float32_matmul_precision("medium" if model.device.type == "cpu" else "high")
     fuse_lora(adapted)
-    if flat(settings, device):
+    if flat:
         use_shared_prefix_attention(model)
 
 
@@ -195,6 +199,7 @@ def facts(trainer: "Trainer", base: BaseModelFolder) -> dict[str, Any]:
         "planned_steps": len(trainer.plan),
         "stopped_early": progress.stopped_early,
         "best_step": progress.best_step,
+        "averaged_steps": progress.averaged,
         "best_eval_loss": progress.best_loss if progress.best is not None else None,
         "first_loss": progress.curve[0]["loss"],
         "final_loss": progress.curve[-1]["loss"],

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from components.contracts.errors import ModelError
 from components.scoring.lm import CausalLM, Ids, Logits
+from components.scoring.score import common_prefix
 
-MAX_BATCH_TOKENS = 512
-"""Tokens of one batch: bounds the logits in memory at 512 × vocabulary × 4 bytes, twice."""
+MAX_BATCH_TOKENS = 1024
+"""Tokens of one batch: bounds the logits in memory at 1024 × vocabulary × 4 bytes, twice."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,35 @@ class Reference:
 
 
 @dataclass
+class Agreement:
+    """How far a file's logits are from torch's at the generated positions, added up."""
+
+    positions: int = 0
+    same: int = 0
+    total: float = 0.0
+    count: int = 0
+    largest: float = 0.0
+
+    def add(self, found: Logits, expected: Logits) -> None:
+        """Take logits [..., vocabulary] of the same positions."""
+        difference = np.abs(found - expected)
+        choices = found.argmax(axis=-1) == expected.argmax(axis=-1)
+        self.positions, self.same = self.positions + choices.size, self.same + int(choices.sum())
+        self.total += float(difference.sum(dtype=np.float64))
+        self.count += difference.size
+        self.largest = max(self.largest, float(difference.max()))
+
+    def facts(self) -> dict[str, Any]:
+        """Return the figures; `argmax` is the share of positions where both choose one token."""
+        return {
+            "positions": self.positions,
+            "argmax": self.same / self.positions,
+            "mean_logit_difference": self.total / self.count,
+            "max_logit_difference": self.largest,
+        }
+
+
+@dataclass
 class Parity:
     """The comparison of one file with torch, added up batch by batch."""
 
@@ -44,6 +74,7 @@ class Parity:
     identical_greedy: int = 0
     max_logit_difference: float = 0.0
     references: list[Reference] = field(default_factory=list)
+    agreement: Agreement = field(default_factory=Agreement)
 
     def add(self, run: Run, expected: Logits, new_tokens: int) -> None:
         """Take one batch: torch's logits for `run.ids` must be the run's, and so must its choice.
@@ -53,11 +84,12 @@ class Parity:
         """
         difference = float(np.abs(run.logits - expected).max())
         self.max_logit_difference = max(self.max_logit_difference, difference)
-        chosen = expected[:, -new_tokens:].argmax(axis=-1)
-        same = (chosen == run.ids[:, -new_tokens:]).all(axis=1)
+        generated = expected[:, -new_tokens:].copy()
+        same = (generated.argmax(axis=-1) == run.ids[:, -new_tokens:]).all(axis=1)
         self.prompts += len(same)
         self.identical_greedy += int(same.sum())
-        self.references.append(Reference(run.ids, expected[:, -new_tokens:].copy()))
+        self.references.append(Reference(run.ids, generated))
+        self.agreement.add(run.logits[:, -new_tokens:], generated)
 
 
 def check_parity(
@@ -85,27 +117,19 @@ def generate_greedy(lm: CausalLM, prompts: Ids, new_tokens: int) -> Run:
     return Run(np.concatenate([ids, last], axis=1), np.concatenate(all_logits, axis=1))
 
 
-def agreement(lm: CausalLM, references: Sequence[Reference]) -> dict[str, Any]:
-    """Return how far a file's logits are from torch's at the generated positions.
-
-    `argmax` is the share of positions where both choose the same token; differences are in logits.
-    """
-    same, positions, total, count, largest = 0, 0, 0.0, 0, 0.0
-    for reference in references:
-        new_tokens = reference.logits.shape[1]
-        logits, _ = lm.forward(reference.ids[:, :-1])
-        found = check_finite(logits[:, -new_tokens:])
-        difference = np.abs(found - reference.logits)
-        same += int((found.argmax(axis=-1) == reference.logits.argmax(axis=-1)).sum())
-        positions += found.shape[0] * new_tokens
-        total, count = total + float(difference.sum(dtype=np.float64)), count + difference.size
-        largest = max(largest, float(difference.max()))
-    return {
-        "positions": positions,
-        "argmax": same / positions,
-        "mean_logit_difference": total / count,
-        "max_logit_difference": largest,
-    }
+def agreement(lm: CausalLM, references: Sequence[Reference]) -> Agreement:
+    """Hold another file's logits at the generated positions against torch's."""
+    rows = [tuple(ids[:-1]) for reference in references for ids in reference.ids.tolist()]
+    expected = [logits for reference in references for logits in reference.logits]
+    shared = common_prefix(rows)
+    tails = [row[len(shared) :] for row in rows]
+    new_tokens = expected[0].shape[0]
+    if min(map(len, tails)) < new_tokens:  # nearly one prompt: its generated part is not shared
+        shared, tails = (), rows
+    result = Agreement()
+    for index, logits in lm.read(shared, tails, [new_tokens] * len(tails)):
+        result.add(check_finite(logits), expected[index])
+    return result
 
 
 def choose_prompts(prompts: Sequence[Sequence[int]], count: int) -> list[Sequence[int]]:

@@ -20,7 +20,13 @@ from components.scoring.items import Item
 from components.scoring.lm import CausalLM
 from components.scoring.metrics import summarise
 from components.scoring.tables import read_items, write_scores
-from components.verification.parity import Parity, agreement, check_parity, choose_prompts
+from components.verification.parity import (
+    Agreement,
+    Parity,
+    agreement,
+    check_parity,
+    choose_prompts,
+)
 from components.verification.settings import VerificationSettings
 from components.verification.speed import measure_speed
 
@@ -64,20 +70,27 @@ def verify(
             "variants": {},
         }
         for name in onnx.variants:
-            lm = open_variant(onnx, name)
-            speeds[name] = measure_speed(lm, items, settings)
+            speeds[name] = measure_speed(open_variant(onnx, name), items, settings)
+            lm = open_variant(onnx, name, threads=1)
             facts = _score(lm, name, items, prefix, draft.folder, context)
             facts["bytes"] = onnx.facts["variants"][name]["bytes"]
-            facts["agreement"] = agreement(lm, parity.references)
+            facts["agreement"] = against(lm, name, parity, onnx).facts()
             draft.facts["variants"][name] = facts
     context.scratch.mkdir(parents=True, exist_ok=True)
     write_json(context.scratch / SPEED, speeds)
     return Verification.open(out)
 
 
-def open_variant(onnx: Onnx, name: str) -> OrtLM:
-    """Open a variant on the device it was exported for."""
-    return OrtLM(onnx.variant(name), device=onnx.facts["execution_provider"])
+def open_variant(onnx: Onnx, name: str, *, threads: int = 0) -> OrtLM:
+    """Open a variant on the device it was exported for (`threads` as in `OrtLM`)."""
+    return OrtLM(onnx.variant(name), threads=threads, device=onnx.facts["execution_provider"])
+
+
+def against(lm: CausalLM, name: str, parity: Parity, onnx: Onnx) -> Agreement:
+    """Return a variant's agreement with torch; that of the reference variant is known already."""
+    if name == reference_variant(onnx.variants):
+        return parity.agreement
+    return agreement(lm, parity.references)
 
 
 def reference_variant(variants: Sequence[str]) -> str:

@@ -44,23 +44,30 @@ def test_rows_of_a_batch_do_not_touch_each_other(lm: OrtLM) -> None:
         close(lm.forward(IDS[row : row + 1])[0], batch[row : row + 1])
 
 
-@pytest.mark.parametrize("way", [OrtLM._step, OrtLM._single, OrtLM._again])
-def test_every_way_of_continuing_a_batch_is_the_same(lm: OrtLM, way: object) -> None:
+def test_a_batch_goes_on_after_its_cache(lm: OrtLM) -> None:
     whole, _ = lm.forward(IDS)
     _, past = lm.forward(IDS[:, :5])
-    logits, after = way(lm, IDS[:, 5:9], past, 4)  # type: ignore[operator]
+    logits, after = lm.forward(IDS[:, 5:9], past)
     close(logits, whole[:, 5:9])
     np.testing.assert_array_equal(after.ids, IDS[:, :9])
     close(lm.forward(IDS[:, 9:10], after)[0], whole[:, 9:10])
 
 
-@pytest.mark.parametrize(("start", "end"), [(1, 12), (6, 8), (10, 12)])
-def test_a_batch_continues_an_expanded_cache(lm: OrtLM, start: int, end: int) -> None:
-    rows = IDS.copy()
-    rows[:, :start] = rows[0, :start]
-    _, past = lm.forward(rows[:1, :start])
-    logits, _ = lm.forward(rows[:, start:end], lm.expand(past, 3))
-    close(logits, lm.forward(rows)[0][:, start:end])
+@pytest.mark.parametrize("shared", [0, 1, 6])
+def test_rows_of_any_length_behind_one_prefix(lm: OrtLM, shared: int) -> None:
+    prefix = IDS[0, :shared]
+    rows = [IDS[0, 6:], IDS[1, :3], IDS[2, :1], IDS[1, 3:9]]
+    keep = [2, 3, 1, 6]
+    found = dict(lm.read(prefix.tolist(), [row.tolist() for row in rows], keep))
+    assert sorted(found) == [0, 1, 2, 3]
+    for index, (row, kept) in enumerate(zip(rows, keep, strict=True)):
+        whole, _ = lm.forward(np.concatenate([prefix, row])[None])
+        close(found[index], whole[0, -kept:])
+
+
+def test_rows_longer_than_the_context_are_refused(lm: OrtLM) -> None:
+    with pytest.raises(ModelError, match=f"context of {lm.context_length}"):
+        list(lm.read([5] * 10, [[6] * (lm.context_length - 9)], [1]))
 
 
 def test_last_only_is_the_last_position(lm: OrtLM) -> None:

@@ -11,7 +11,7 @@ from components.contracts.tables import IGNORED
 from components.model.adapter import attach_adapter
 from components.model.base import load_base
 from components.model.settings import LoraSettings
-from components.training.attention import use_shared_prefix_attention
+from components.model.shared_prefix import use_shared_prefix_attention
 from components.training.collate import pack, pad, share_prefix, shared_length
 from components.training.fused_lora import fuse_lora
 from components.training.loss import answer_loss, reference_loss

@@ -14,7 +14,7 @@ from components.contracts.kinds import Adapter, BaseModelFolder, Tokens
 from components.model.base import load_base
 from components.training import checkpoint
 from components.training.settings import TrainingSettings
-from components.training.train import train, trained_rows
+from components.training.train import prepare, train, trained_rows
 
 SETTINGS = TrainingSettings(
     learning_rate=2e-2,
@@ -86,7 +86,11 @@ def test_same_inputs_give_the_same_bytes(
 
 
 @pytest.mark.parametrize(("killed_at", "kept"), [(3, 0), (8, 5), (13, 10)])
-@pytest.mark.parametrize("extra", [{}, {"packing": True, "packing_length": 90}], ids=["", "packed"])
+@pytest.mark.parametrize(
+    "extra",
+    [{}, {"packing": True, "packing_length": 90}, {"average_last": 0.8}],
+    ids=["", "packed", "averaged"],
+)
 def test_killed_run_goes_on_bit_for_bit(
     tiny_base: BaseModelFolder,
     tiny_tokens: Tokens,
@@ -158,6 +162,29 @@ def test_patience_stops_and_the_best_adapter_is_kept(
     assert adapter.facts["stopped_early"]
     assert adapter.facts["steps"] == adapter.facts["best_step"] + 3
     assert adapter.facts["steps"] < adapter.facts["planned_steps"]
+
+
+def test_the_last_weights_are_averaged(
+    tiny_base: BaseModelFolder, tiny_tokens: Tokens, context: Context
+) -> None:
+    settings = TrainingSettings(
+        num_train_epochs=5, max_steps=8, average_last=0.5, learning_rate=1e-2, warmup_steps=0
+    )
+    trainer = prepare(tiny_base, tiny_tokens, settings, context)
+    seen = []
+    trainer.model.train()
+    for number in range(1, 9):
+        trainer.step(number)
+        seen.append({name: p.detach().clone() for name, p in trainer.trainable.items()})
+    assert trainer.progress.averaged == 4
+    name = next(name for name in trainer.trainable if "lora_B" in name)
+    mean = torch.stack([weights[name] for weights in seen[-4:]]).mean(0)
+    assert trainer.progress.average is not None
+    torch.testing.assert_close(trainer.progress.average[name], mean)
+    trainer.evaluate()
+    torch.testing.assert_close(trainer.trainable[name].detach(), seen[-1][name])
+    trainer.settle()
+    torch.testing.assert_close(trainer.trainable[name].detach(), mean)
 
 
 def test_loss_that_is_not_finite_stops_with_advice(

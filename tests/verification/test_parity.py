@@ -24,8 +24,9 @@ class Successor:
         np.put_along_axis(logits, ((ids + self.after) % 7)[..., None], 10 + self.shift, axis=-1)
         return logits, None
 
-    def expand(self, past: Any, batch: int) -> Any:
-        return past
+    def read(self, prefix: Any, rows: Any, keep: Any) -> Any:
+        for index, (row, kept) in enumerate(zip(rows, keep, strict=True)):
+            yield index, self.forward(np.array([[*prefix, *row]]))[0][0, -kept:]
 
 
 def test_greedy_tokens_follow_the_model() -> None:
@@ -43,8 +44,9 @@ def test_a_difference_in_logits_is_measured() -> None:
 def test_another_choice_is_counted() -> None:
     parity = check_parity(Successor(), Successor(after=2), [[1, 2], [3]], 2)
     assert (parity.prompts, parity.identical_greedy) == (2, 0)
-    assert agreement(Successor(), parity.references)["argmax"] == 0.0
-    assert agreement(Successor(after=2), parity.references) == {
+    assert parity.agreement.facts()["argmax"] == 0.0
+    assert agreement(Successor(), parity.references).facts() == parity.agreement.facts()
+    assert agreement(Successor(after=2), parity.references).facts() == {
         "positions": 4,
         "argmax": 1.0,
         "mean_logit_difference": 0.0,
@@ -59,9 +61,9 @@ def test_prompts_are_the_longest_and_the_commonest_lengths() -> None:
 
 
 def test_batches_hold_one_length_and_every_prompt() -> None:
-    prompts = [[1] * length for length in (3, 300, 3, 300, 5)]
+    prompts = [[1] * length for length in (3, 600, 3, 600, 5)]
     batches = list(equal_lengths(prompts))
-    assert [batch.shape for batch in batches] == [(2, 3), (1, 5), (1, 300), (1, 300)]
+    assert [batch.shape for batch in batches] == [(2, 3), (1, 5), (1, 600), (1, 600)]
 
 
 def test_overflow_is_an_error() -> None:

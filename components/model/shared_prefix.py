@@ -6,8 +6,12 @@ causal, the prefix is the same for every row, so losses and gradients are exactl
 one by one. On CPU, batched matrix products beat SDPA for short rows (docs/log.md has figures).
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     import torch
@@ -48,16 +52,18 @@ def shared_prefix_attention(
 ) -> tuple["torch.Tensor", None]:
     """Return (output [1, tokens, heads, width], None) for query [1, heads, tokens, width].
 
-    Keys and values may have fewer heads (grouped queries).
+    Keys and values [1, heads, prefix + n, width] may have fewer heads (grouped queries). The query
+    has the same tokens, or only the n behind the prefix when that came out of a cache.
     """
     import torch
 
     query = query * (module.head_dim**-0.5 if scaling is None else scaling)
     p = layout.prefix
-    q, k, v = spread(query, layout), with_prefix(key, layout), with_prefix(value, layout)
-    rows = attend(q, k, v, layout.bias).transpose(1, 2).flatten(0, 1)
+    q = query.shape[2] + p - key.shape[2]
+    k, v = with_prefix(key, layout), with_prefix(value, layout)
+    rows = attend(spread(query[:, :, q:], layout), k, v, layout.bias).transpose(1, 2).flatten(0, 1)
     rows = rows.index_select(0, layout.slot)
-    if not p:
+    if not q:
         return rows[None], None
     # A query of the prefix sees keys of the prefix alone: the corner of the same causal mask.
     head = attend(query[:, :, :p], key[:, :, :p], value[:, :, :p], layout.prefix_bias)
@@ -81,9 +87,9 @@ def attend(
     return (weights @ value).view(rows, heads, n, width)
 
 
-def spread(flat: "torch.Tensor", layout: Layout) -> "torch.Tensor":
-    """Return the tokens behind the prefix as [rows, heads, longest, width], padded."""
-    tokens = flat[0, :, layout.prefix :].transpose(0, 1)
+def spread(tails: "torch.Tensor", layout: Layout) -> "torch.Tensor":
+    """Return tokens [1, heads, n, width] as rows [rows, heads, longest, width], padded."""
+    tokens = tails[0].transpose(0, 1)
     # index_select, not indexing: its backward adds rows, where indexing's sorts them first.
     padded = tokens.index_select(0, layout.place)
     return padded.view(layout.rows, layout.longest, *tokens.shape[1:]).transpose(1, 2)
@@ -93,8 +99,56 @@ def with_prefix(flat: "torch.Tensor", layout: Layout) -> "torch.Tensor":
     """Return prefix and row tokens as [rows, heads, prefix + longest, width]."""
     import torch
 
+    tails = spread(flat[:, :, layout.prefix :], layout)
+    if not layout.prefix:
+        return tails
     prefix = flat[:, :, : layout.prefix].expand(layout.rows, -1, -1, -1)
-    return torch.cat([prefix, spread(flat, layout)], dim=2)
+    return torch.cat([prefix, tails], dim=2)
+
+
+def lay_out(p: int, tails: Sequence[int], device: "torch.device", dtype: "torch.dtype") -> Layout:
+    """Return the layout of rows of `tails` tokens behind a prefix of `p`, for scores of `dtype`."""
+    import torch
+
+    count, longest = len(tails), max(tails)
+    filled = np.arange(longest) < np.array(tails)[:, None]
+    place = np.where(filled, np.cumsum(filled).reshape(count, longest) - 1, 0)
+    hidden = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=device)
+    causal = torch.triu(hidden.expand(p + longest, p + longest), diagonal=1)[None, None, None]
+    return Layout(
+        prefix=p,
+        rows=count,
+        longest=longest,
+        place=torch.from_numpy(place.reshape(-1)).to(device, non_blocking=True),
+        slot=torch.from_numpy(np.flatnonzero(filled.reshape(-1))).to(device, non_blocking=True),
+        bias=causal[..., p:, :],
+        prefix_bias=causal[..., :p, :p],
+    )
+
+
+def positions(p: int, tails: Sequence[int]) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    """Return the position ids of a prefix of `p` tokens and of the rows behind it, flat."""
+    parts = [np.arange(p), *(np.arange(p, p + tail) for tail in tails)]
+    return np.concatenate(parts).astype(np.int64)
+
+
+def attends_plainly(model: Any, longest: int) -> bool:
+    """Say whether softmax(QKᵀ)·V over all earlier tokens is this model's attention.
+
+    It is not where a window of fewer than `longest` tokens, a cap on the scores or sinks come in,
+    nor where the model does not take its attention from transformers' interface.
+    """
+    config = model.config.get_text_config()
+    windows = [
+        getattr(config, "sliding_window", None),
+        getattr(config, "attention_chunk_size", None),
+    ]
+    return (
+        bool(getattr(model, "_supports_attention_backend", False))
+        and not getattr(config, "attn_logit_softcapping", None)
+        and all(window is None or window >= longest for window in windows)
+        and not any("sinks" in name for name, _ in model.named_parameters())
+    )
 
 
 def use_shared_prefix_attention(model: Any) -> None:
@@ -104,6 +158,17 @@ def use_shared_prefix_attention(model: Any) -> None:
     AttentionInterface.register(NAME, shared_prefix_attention)
     AttentionMaskInterface.register(NAME, no_mask)
     model.set_attn_implementation(NAME)
+
+
+@contextmanager
+def shared_prefix(model: Any) -> Iterator[None]:
+    """Make `model` attend by layout inside the block, and as before after it."""
+    before = model.config._attn_implementation
+    use_shared_prefix_attention(model)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
 
 
 def no_mask(*_: Any, **__: Any) -> None:
