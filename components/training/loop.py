@@ -10,7 +10,7 @@ import torch
 
 from components.contracts.errors import ModelError
 from components.contracts.events import Events
-from components.training import averaging
+from components.training import averaging, memory
 from components.training.collate import Inputs
 from components.training.rows import Batch, Row
 from components.training.schedule import learning_rate
@@ -74,6 +74,8 @@ class Trainer:
                 self.evaluate()
             if self.due(self.settings.save_steps) and not last:
                 self.save(self)
+            if self.due(memory.EVERY):
+                memory.give_back()
         return self.progress
 
     def step(self, number: int) -> None:

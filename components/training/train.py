@@ -138,6 +138,7 @@ def speed_up(adapted: Any, model: Any, settings: TrainingSettings, *, flat: bool
     import torch
 
     from components.model.shared_prefix import use_shared_prefix_attention
+    from components.training import fused_layers
     from components.training.fused_lora import fuse_lora
 
     if settings.gradient_checkpointing:
@@ -147,6 +148,7 @@ def speed_up(adapted: Any, model: Any, settings: TrainingSettings, *, flat: bool
         return
     torch.set_float32_matmul_precision("medium" if model.device.type == "cpu" else "high")
     fuse_lora(adapted)
+    fused_layers.fuse_layers(model)
     if flat:
         use_shared_prefix_attention(model)
 

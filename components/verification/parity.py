@@ -13,8 +13,8 @@ from components.contracts.errors import ModelError
 from components.scoring.lm import CausalLM, Ids, Logits
 from components.scoring.score import common_prefix
 
-MAX_BATCH_TOKENS = 1024
-"""Tokens of one batch: bounds the logits in memory at 1024 × vocabulary × 4 bytes, twice."""
+MAX_BATCH_TOKENS = 640
+"""Tokens of one batch: bounds the logits in memory at 640 × vocabulary × 4 bytes, twice."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from components.model.base import load_base
 from components.model.settings import LoraSettings
 from components.model.shared_prefix import use_shared_prefix_attention
 from components.training.collate import pack, pad, share_prefix, shared_length
+from components.training.fused_layers import FrozenRmsNorm, SiluGate, fuse_layers
 from components.training.fused_lora import fuse_lora
 from components.training.loss import answer_loss, reference_loss
 from components.training.rows import Row, read_rows
@@ -54,6 +55,33 @@ def test_fused_lora_equals_peft(tiny_base: BaseModelFolder, rows: list[Row]) -> 
     for name, grad in found_grads.items():
         assert grad.abs().sum() > 0, name
         torch.testing.assert_close(grad, expected_grads[name], rtol=1e-4, atol=1e-5)
+
+
+def test_fused_layers_equal_autograd(tiny_base: BaseModelFolder, rows: list[Row]) -> None:
+    plain, fused = adapted(tiny_base), adapted(tiny_base)
+    assert fuse_layers(fused.get_base_model()) == 7, "two norms and an MLP a block, one norm after"
+    inputs = pad(rows, CPU)
+    expected = reference_loss(plain.get_base_model(), inputs)
+    found = reference_loss(fused.get_base_model(), inputs)
+    assert float(found) == pytest.approx(float(expected), abs=1e-4)
+    expected_grads, found_grads = gradients(plain, expected), gradients(fused, found)
+    for name, grad in found_grads.items():
+        assert grad.abs().sum() > 0, name
+        torch.testing.assert_close(grad, expected_grads[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("function", ["norm", "gate"])
+def test_fused_gradients_are_the_numeric_ones(function: str) -> None:
+    torch.manual_seed(0)
+    x, y = (torch.randn(3, 8, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    weight = torch.rand(8, dtype=torch.float64)
+    calls = {
+        "norm": lambda: torch.autograd.gradcheck(
+            lambda a: FrozenRmsNorm.apply(a, weight, 1e-5), (x,), eps=1e-3, atol=1e-3
+        ),
+        "gate": lambda: torch.autograd.gradcheck(SiluGate.apply, (x, y)),
+    }
+    assert calls[function]()
 
 
 @pytest.mark.parametrize(
