@@ -8,6 +8,7 @@ from components.sources.origin import Row, RowFile
 from components.sources.settings import ReadSettings
 
 BATCH = 1024
+BUFFER = 1 << 20
 
 
 def read(file: RowFile, settings: ReadSettings) -> Iterator[Row]:
@@ -18,7 +19,8 @@ def read(file: RowFile, settings: ReadSettings) -> Iterator[Row]:
     del settings  # names of columns stand in the file
     number = 0
     try:
-        table = pq.ParquetFile(file.path)
+        # Without these two a whole row group is held, and many files are one row group.
+        table = pq.ParquetFile(file.path, pre_buffer=False, buffer_size=BUFFER)
         need_distinct(table.schema_arrow.names, file.name, "give each column a name of its own")
         for batch in table.iter_batches(batch_size=BATCH):
             for fields in batch.to_pylist():
