@@ -150,11 +150,12 @@ def test_a_missing_file_system_names_its_extra(
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"url": "rows.jsonl"}, "pattern"),
+        ({"url": "rows.jsonl"}, "must be one URL"),
         ({"url": "file:///etc/rows.jsonl"}, "local files are"),
-        ({"url": "simplecache::s3://bucket/rows.jsonl"}, "pattern|local files are"),
+        ({"url": "simplecache::s3://bucket/rows.jsonl"}, "must be one URL"),
         ({"url": "https://me:word@host/rows.jsonl"}, "names a user"),
         ({"url": "https://host/x.jsonl?X-Amz-Signature=1"}, "looks like a credential"),
+        ({"url": "https://host/x.jsonl?keyword=a&access_token=1"}, "'access_token' looks"),
         ({"url": "s3://b/x", "storage_options": {"secret": "x"}}, "'secret' looks like"),
         ({"url": "s3://b/x", "storage_options": {"a": {"aws_access_key_id": "x"}}}, "looks like"),
     ],
