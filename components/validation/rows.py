@@ -7,7 +7,7 @@ from typing import Any
 
 from components.contracts.kinds import Raw
 from components.formats.example import Example, RowError
-from components.formats.read import columns, read
+from components.formats.read import read, used_columns
 from components.formats.settings import FormatSettings
 from components.validation.clean import clean, has_entities
 from components.validation.settings import ValidationSettings
@@ -37,11 +37,11 @@ def read_rows(
     raw: Raw, format_settings: FormatSettings, settings: ValidationSettings
 ) -> Iterator[Row]:
     """Yield every row of `raw`, in order."""
-    needed = columns(format_settings)
+    used = used_columns(format_settings)
     with raw.rows.open(encoding="utf-8") as stream:
         for line in stream:
             entry = json.loads(line)
-            before = {name: entry["fields"].get(name) for name in needed}
+            before = {name: entry["fields"].get(name) for name in used}
             after = clean(before, settings)
             example, fault = _read(after, format_settings)
             yield Row(

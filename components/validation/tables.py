@@ -62,6 +62,8 @@ def _line(row: Row, seen: Counter[str]) -> dict[str, Any]:
         "answer": example.answer,
         "choices": list(example.choices),
         "target": example.target,
+        "rejected": example.rejected,
+        "references": list(example.references),
     }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from components.contracts.artefacts import need_space
 from components.contracts.events import Context
 from components.contracts.kinds import Dataset, Raw
+from components.formats.detect import resolve_for
 from components.formats.example import Example
 from components.formats.settings import FormatSettings
 from components.validation import expectations, frames
@@ -33,6 +34,7 @@ def validate(
     Rows in = kept + quarantined. Raises `DataError` naming expectation, file, row and value when an
     expectation with severity `stop` is not met.
     """
+    format = resolve_for(raw, format)
     suites = Suites()
     check_columns(suites, raw, format)
     outcome = Outcome(list(read_rows(raw, format, validation)))
@@ -47,6 +49,7 @@ def validate(
     with Dataset.write(out) as draft:
         write_tables(draft.folder, outcome, splits)
         draft.facts = gather(outcome, splits, rows_in, validation)
+        draft.facts["format"] = format.model_dump(mode="json")
         write_docs(draft.folder / "docs", suites.results, draft.facts)
     for line in summary(draft.facts):
         context.events.note(line)
