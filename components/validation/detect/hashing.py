@@ -59,6 +59,12 @@ def sums(values: np.ndarray[Any, Any], starts: Places) -> Places:
     return total[starts[1:]] - total[starts[:-1]]
 
 
+def firsts(hashes: Hashes) -> tuple[Places, Places]:
+    """Return the first row of each different hash, and for each row the number of its hash."""
+    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+    return first, group
+
+
 def seeded(seed: int, count: int) -> Hashes:
     """Return `count` random 64-bit numbers that depend on the seed alone."""
     bits = hashlib.shake_128(f"tuneline {seed}".encode()).digest(8 * count)

@@ -1,0 +1,99 @@
+"""Near-duplicates: texts that are copies of each other but for a few characters or words."""
+
+from typing import Any
+
+import numpy as np
+
+from components.validation.detect.characters import Places
+from components.validation.detect.columns import Texts, column
+from components.validation.detect.hashing import firsts
+from components.validation.detect.minhash import NGRAM, NUM_PERM, Signatures
+from components.validation.detect.pairs import banded, pairs_between, pairs_within
+from components.validation.detect.pairs import prepared, split
+from components.validation.detect.similarity import (
+    THRESHOLD,
+    alike,
+    estimated,
+    expected_jaccard,
+)
+
+SEED = 0
+
+
+def signatures(
+    texts: Texts, *, num_perm: int = NUM_PERM, ngram: int = NGRAM, seed: int = SEED
+) -> Signatures:
+    """Return the MinHash signatures of texts, `[n, num_perm]`, to keep instead of the texts.
+
+    Signatures can be compared only if they were made with the same arguments.
+    """
+    return prepared(column(texts), num_perm, ngram, seed, bands=0).signatures
+
+
+def near_duplicates(texts: Texts, threshold: float = THRESHOLD, *, seed: int = SEED) -> Places:
+    """Return for each text the index of the first one it nearly equals, or its own.
+
+    `similarity.alike` says what that is. Texts that are joined by a chain of such pairs make one
+    group, and its first one is named. Deterministic; rows in another order make the same groups,
+    but for buckets of more than `pairs.NEIGHBOURS` texts that are alike only in part.
+    """
+    array = column(texts)
+    rows = prepared(array, NUM_PERM, NGRAM, seed)
+    first, group = firsts(rows.ids)
+    left, right = split(pairs_within(rows, first))
+    near = estimated(rows.signatures, rows.signatures, left, right) >= _least(threshold)
+    left, right = left[near], right[near]
+    near = alike(array, array, left, right, threshold) > 0
+    return _grouped(len(array), first[group], left[near], right[near])
+
+
+def near_matches(
+    texts: Texts, others: Texts | Signatures, threshold: float = THRESHOLD, *, seed: int = SEED
+) -> Places:
+    """Return for each text the index of the other that it is most like, or -1.
+
+    `others` may be signatures made by `signatures` with its defaults and this seed. Then no exact
+    check is possible: a pair counts when its estimated Jaccard similarity reaches that of edits
+    spread evenly over 1 - threshold of the characters.
+    """
+    array = column(texts)
+    rows = prepared(array, NUM_PERM, NGRAM, seed)
+    if isinstance(others, np.ndarray):
+        left, right = split(pairs_between(rows, banded(others)))
+        score = estimated(rows.signatures, others, left, right)
+        near = score >= expected_jaccard(threshold)
+        return _best(len(array), left[near], right[near], score[near])
+    known = column(others)
+    theirs = prepared(known, NUM_PERM, NGRAM, seed)
+    left, right = split(pairs_between(rows, theirs))
+    near = estimated(rows.signatures, theirs.signatures, left, right) >= _least(threshold)
+    left, right = left[near], right[near]
+    return _best(len(array), left, right, alike(array, known, left, right, threshold))
+
+
+def _least(threshold: float) -> float:
+    """Return the estimate below which a pair is not worth an exact look: a deviation lower."""
+    jaccard = expected_jaccard(threshold)
+    return jaccard - (jaccard * (1 - jaccard) / NUM_PERM) ** 0.5
+
+
+def _grouped(count: int, same: Places, left: Places, right: Places) -> Places:
+    """Return the first row of each row's group; `same` is the first row with an equal text."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    ends = np.concatenate([left, np.arange(count)]), np.concatenate([right, same])
+    graph = coo_array((np.ones(len(ends[0]), bool), ends), shape=(count, count))
+    groups, group = connected_components(graph, directed=False)
+    first = np.full(groups, count)
+    np.minimum.at(first, group, np.arange(count))
+    return first[group]
+
+
+def _best(count: int, left: Places, right: Places, score: np.ndarray[Any, Any]) -> Places:
+    """Return for each row its partner of the highest score, the first of equal ones, or -1."""
+    found = np.full(count, -1)
+    order = np.lexsort((-right, score, left))[: len(left)]
+    order = order[score[order] > 0]
+    found[left[order]] = right[order]
+    return found

@@ -1,0 +1,92 @@
+"""How alike two texts are, exactly."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.validation.detect.characters import Places
+from components.validation.detect.folded import folded
+from components.validation.detect.minhash import NGRAM, Signatures
+
+THRESHOLD = 0.8
+SHORT = 40
+"""Texts of fewer characters must be more alike: they coincide by chance."""
+
+CHUNK = 1 << 18
+"""Pairs that are looked at at once."""
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def alike(
+    texts: pa.LargeStringArray,
+    others: pa.LargeStringArray,
+    left: Places,
+    right: Places,
+    threshold: float,
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return how alike each pair of folded texts is, 0 where that is less than is needed.
+
+    The measure is 2·LCS / (length + length), where LCS is the longest common subsequence of
+    characters: 1 for equal texts, about 1 - e when a share e of the characters was replaced.
+    Needed is `threshold` for texts of `SHORT` characters or more; 1 - (1 - threshold)·n / `SHORT`
+    for the shorter one's n characters below that.
+    """
+    found = np.zeros(len(left), np.float32)
+    for start in range(0, len(left), CHUNK):
+        part = slice(start, start + CHUNK)
+        found[part] = _alike(texts, others, left[part], right[part], threshold)
+    return found
+
+
+def estimated(
+    signatures: Signatures, others: Signatures, left: Places, right: Places
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the estimated Jaccard similarity of each pair; signatures are `[n, num_perm]`."""
+    found = np.empty(len(left))
+    for start in range(0, len(left), CHUNK // 16):
+        part = slice(start, start + CHUNK // 16)
+        found[part] = (signatures[left[part]] == others[right[part]]).mean(1)
+    return found
+
+
+def expected_jaccard(threshold: float, ngram: int = NGRAM) -> float:
+    """Return the Jaccard similarity of shingles after edits spread over 1 - threshold of a text.
+
+    A shingle survives when none of its `ngram` characters was edited, with probability
+    s = threshold^ngram; both texts then share s of their shingles each, so j = s / (2 - s).
+    """
+    survives = threshold**ngram
+    return survives / (2 - survives)
+
+
+def _alike(
+    texts: pa.LargeStringArray,
+    others: pa.LargeStringArray,
+    left: Places,
+    right: Places,
+    threshold: float,
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    from rapidfuzz.distance import Indel
+    from rapidfuzz.process import cpdist
+
+    ones, first = _spelled(texts, left)
+    twos, second = _spelled(others, right)
+    shorter = np.minimum(*(np.fromiter(map(len, s), int, len(s))[p] for s, p in ((ones, first), (twos, second))))
+    need = 1 - (1 - threshold) * np.minimum(1, (shorter - 2) / SHORT)
+    score = cpdist(
+        [ones[i] for i in first], [twos[i] for i in second],
+        scorer=Indel.normalized_similarity, score_cutoff=threshold, dtype=np.float32,
+    )
+    return np.where(score >= need, score, 0)
+
+
+def _spelled(texts: pa.LargeStringArray, rows: Places) -> tuple[list[str], Places]:
+    """Return the different rows as folded strings, and the place of each of `rows` among them."""
+    different, place = np.unique(rows, return_inverse=True)
+    found = folded(pc.take(texts, pa.array(different)))
+    text = found.codes.astype("<u4").tobytes().decode("utf-32-le")
+    bounds = found.starts.tolist()
+    return [text[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)], place
