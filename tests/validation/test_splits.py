@@ -46,13 +46,13 @@ def test_rows_that_are_added_move_no_old_row(run: Any) -> None:
 
 
 def test_a_group_stays_together_and_its_rows_move_with_no_one(run: Any) -> None:
-    rows = [row(sentence(n), author=f"author {n % 12}") for n in range(96)]
+    rows = [row(sentence(n), author=f"author {n % 40}") for n in range(160)]
     grouped = {**SHARES.model_dump(), "group_by": "author"}
-    before = places(run(rows[:60], splits=grouped))
+    before = places(run(rows[:100], splits=grouped))
     after = places(run([*reversed(rows)], splits=grouped))
     assert all(after[text] == split for text, split in before.items())
-    for author in range(12):
-        assert len({after[sentence(n)] for n in range(author, 96, 12)}) == 1
+    for author in range(40):
+        assert len({after[sentence(n)] for n in range(author, 160, 40)}) == 1
     assert len({*after.values()}) == 3
 
 
