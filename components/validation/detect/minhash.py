@@ -3,11 +3,10 @@
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from components.validation.detect.characters import Hashes, Places
+from components.validation.detect.characters import Places
 from components.validation.detect.folded import Folded
-from components.validation.detect.hashing import mix, seeded, spans, windows
+from components.validation.detect.hashing import seeded, spans, windows
 
 Signatures = np.ndarray[Any, np.dtype[np.uint32]]
 

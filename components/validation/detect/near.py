@@ -8,8 +8,13 @@ from components.validation.detect.characters import Places
 from components.validation.detect.columns import Texts, column
 from components.validation.detect.hashing import firsts
 from components.validation.detect.minhash import NGRAM, NUM_PERM, Signatures
-from components.validation.detect.pairs import banded, pairs_between, pairs_within
-from components.validation.detect.pairs import prepared, split
+from components.validation.detect.pairs import (
+    banded,
+    pairs_between,
+    pairs_within,
+    prepared,
+    split,
+)
 from components.validation.detect.similarity import (
     THRESHOLD,
     alike,
@@ -40,9 +45,11 @@ def near_duplicates(texts: Texts, threshold: float = THRESHOLD, *, seed: int = S
     array = column(texts)
     rows = prepared(array, NUM_PERM, NGRAM, seed)
     first, group = firsts(rows.ids)
-    left, right = split(pairs_within(rows, first))
-    near = estimated(rows.signatures, rows.signatures, left, right) >= _least(threshold)
-    left, right = left[near], right[near]
+    pairs = pairs_within(rows, first)
+    signed = rows.signatures
+    del rows  # its keys are as large as the signatures
+    left, right = split(pairs[estimated(signed, signed, pairs) >= _least(threshold)])
+    del signed, pairs
     near = alike(array, array, left, right, threshold) > 0
     return _grouped(len(array), first[group], left[near], right[near])
 
@@ -59,22 +66,22 @@ def near_matches(
     array = column(texts)
     rows = prepared(array, NUM_PERM, NGRAM, seed)
     if isinstance(others, np.ndarray):
-        left, right = split(pairs_between(rows, banded(others)))
-        score = estimated(rows.signatures, others, left, right)
+        pairs = pairs_between(rows, banded(others))
+        score = estimated(rows.signatures, others, pairs)
         near = score >= expected_jaccard(threshold)
-        return _best(len(array), left[near], right[near], score[near])
+        return _best(len(array), *split(pairs[near]), score[near])
     known = column(others)
     theirs = prepared(known, NUM_PERM, NGRAM, seed)
-    left, right = split(pairs_between(rows, theirs))
-    near = estimated(rows.signatures, theirs.signatures, left, right) >= _least(threshold)
-    left, right = left[near], right[near]
+    pairs = pairs_between(rows, theirs)
+    near = estimated(rows.signatures, theirs.signatures, pairs) >= _least(threshold)
+    left, right = split(pairs[near])
     return _best(len(array), left, right, alike(array, known, left, right, threshold))
 
 
 def _least(threshold: float) -> float:
     """Return the estimate below which a pair is not worth an exact look: a deviation lower."""
     jaccard = expected_jaccard(threshold)
-    return jaccard - (jaccard * (1 - jaccard) / NUM_PERM) ** 0.5
+    return jaccard - float(np.sqrt(jaccard * (1 - jaccard) / NUM_PERM))
 
 
 def _grouped(count: int, same: Places, left: Places, right: Places) -> Places:
@@ -87,7 +94,8 @@ def _grouped(count: int, same: Places, left: Places, right: Places) -> Places:
     groups, group = connected_components(graph, directed=False)
     first = np.full(groups, count)
     np.minimum.at(first, group, np.arange(count))
-    return first[group]
+    rows: Places = first[group]
+    return rows
 
 
 def _best(count: int, left: Places, right: Places, score: np.ndarray[Any, Any]) -> Places:

@@ -1,5 +1,6 @@
 """How alike two texts are, exactly."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,13 @@ import pyarrow.compute as pc
 from components.validation.detect.characters import Places
 from components.validation.detect.folded import folded
 from components.validation.detect.minhash import NGRAM, Signatures
+from components.validation.detect.pairs import Pairs, split
 
 THRESHOLD = 0.8
-SHORT = 40
+SHORT = 60
 """Texts of fewer characters must be more alike: they coincide by chance."""
 
-CHUNK = 1 << 18
+CHUNK = 1 << 16
 """Pairs that are looked at at once."""
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -42,13 +44,13 @@ def alike(
 
 
 def estimated(
-    signatures: Signatures, others: Signatures, left: Places, right: Places
-) -> np.ndarray[Any, np.dtype[np.float64]]:
+    signatures: Signatures, others: Signatures, pairs: Pairs
+) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Return the estimated Jaccard similarity of each pair; signatures are `[n, num_perm]`."""
-    found = np.empty(len(left))
-    for start in range(0, len(left), CHUNK // 16):
-        part = slice(start, start + CHUNK // 16)
-        found[part] = (signatures[left[part]] == others[right[part]]).mean(1)
+    found = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), CHUNK // 4):
+        left, right = split(pairs[start : start + CHUNK // 4])
+        found[start : start + CHUNK // 4] = (signatures[left] == others[right]).mean(1)
     return found
 
 
@@ -74,11 +76,16 @@ def _alike(
 
     ones, first = _spelled(texts, left)
     twos, second = _spelled(others, right)
-    shorter = np.minimum(*(np.fromiter(map(len, s), int, len(s))[p] for s, p in ((ones, first), (twos, second))))
+    shorter = np.minimum(
+        *(np.fromiter(map(len, s), int, len(s))[p] for s, p in ((ones, first), (twos, second)))
+    )
     need = 1 - (1 - threshold) * np.minimum(1, (shorter - 2) / SHORT)
     score = cpdist(
-        [ones[i] for i in first], [twos[i] for i in second],
-        scorer=Indel.normalized_similarity, score_cutoff=threshold, dtype=np.float32,
+        [ones[i] for i in first],
+        [twos[i] for i in second],
+        scorer=Indel.normalized_similarity,
+        score_cutoff=threshold,
+        dtype=np.float32,
     )
     return np.where(score >= need, score, 0)
 
@@ -89,4 +96,4 @@ def _spelled(texts: pa.LargeStringArray, rows: Places) -> tuple[list[str], Place
     found = folded(pc.take(texts, pa.array(different)))
     text = found.codes.astype("<u4").tobytes().decode("utf-32-le")
     bounds = found.starts.tolist()
-    return [text[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)], place
+    return [text[start:stop] for start, stop in pairwise(bounds)], place
