@@ -24,7 +24,7 @@ def spans(values: Hashes, begins: Places, ends: Places) -> Hashes:
 
     Polynomial modulo 2^64 by prefix sums: two spans of equal values have equal hashes.
     """
-    powers, inverses = _powers(1 << max(len(values) - 1, 1).bit_length())
+    powers, inverses = _powers(1 << len(values).bit_length())
     sums = np.concatenate(
         [np.zeros(1, np.uint64), np.cumsum((values + ONE) * powers[: len(values)])]
     )
