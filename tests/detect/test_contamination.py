@@ -35,7 +35,9 @@ def plain(text: str, others: list[str], n: int, shortest: int) -> int:
             if mine == theirs:
                 return place
             continue
-        runs = {tuple(theirs[i : i + size]) for i in range(len(theirs) - size + 1)} if size else set()
+        runs = (
+            {tuple(theirs[i : i + size]) for i in range(len(theirs) - size + 1)} if size else set()
+        )
         if any(tuple(mine[i : i + size]) in runs for i in range(len(mine) - size + 1)):
             return place
     return -1

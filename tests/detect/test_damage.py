@@ -5,20 +5,23 @@ import pytest
 
 from components.validation.detect.damage import damage, html
 
-SOUND = """Größe und Spaß“ — naïve café, créée
-« Voilà », dit-il… « café » et « été… »
-«\u00a0café\u00a0» à\u00a0«\u00a0Orléans\u00a0»
-MAÇÃ… IRMÃ” NÃO É… CAFÉ™ São Paulo – Ação
-İstanbul'da çağrı ŞİŞLİ “ğ”
-Привет мир — как дела… «да»
-你好，世界。こんにちは 안녕하세요
-😀👨\u200d👩\u200d👧 🇫🇷 ☃️
-Ελληνικά «καλημέρα»
-tab\tand line\r\nbreak
-Đặng Thị Ước “Â” Ấn Độ
-Þór sagði: „Jæja“…
-שלום العربية हिन्दी ภาษาไทย
-5 Å… Ø 12 mm × 4 µm ± 2 °C ½ £5 €20 ©""".split("\n")
+SOUND = [
+    "Größe und Spaß“ — naïve café, créée",
+    "« Voilà », dit-il… « café » et « été… »",
+    "«\xa0café\xa0» à\xa0«\xa0Orléans\xa0»",
+    "MAÇÃ… IRMÃ” NÃO É… CAFÉ™ São Paulo – Ação",
+    "İstanbul'da çağrı ŞİŞLİ “ğ”",
+    "Привет мир — как дела… «да»",
+    "你好，世界。こんにちは 안녕하세요",
+    "😀👨\u200d👩\u200d👧 🇫🇷 ☃️",
+    "Ελληνικά «καλημέρα»",
+    "tab\tand line\r",
+    "break",
+    "Đặng Thị Ước “Â” Ấn Độ",
+    "Þór sagði: „Jæja“…",
+    "שלום العربية हिन्दी ภาษาไทย",
+    "5 Å… Ø 12 mm × 4 µm ± 2 °C ½ £5 €20 ©",
+]
 
 MISREAD = [*SOUND[:8], "“curly” it’s – dash…", "naïve", "£5 é à", "hello 😀", "€20", "\ufeffbom"]
 DAMAGED = {
@@ -40,7 +43,17 @@ HTML = {
     "</P>": "tag '</P>'",
     "<!-- note -->": "tag '<!--'",
 }
-PLAIN = ["<3", "a < b", "<user> said", "<URL>", "AT&T; x", "&foo; bar", "if a<b and c>d", "R&D;", "->"]
+PLAIN = [
+    "<3",
+    "a < b",
+    "<user> said",
+    "<URL>",
+    "AT&T; x",
+    "&foo; bar",
+    "if a<b and c>d",
+    "R&D;",
+    "->",
+]
 
 
 def misread(text: str, encoding: str) -> str:
@@ -60,7 +73,9 @@ def test_sound_texts_are_not_damaged() -> None:
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
 def test_utf8_read_as_something_else_is_found(encoding: str) -> None:
     texts = [misread(text, encoding) for text in MISREAD]
-    assert all(damage(texts)), [t for t, found in zip(texts, damage(texts), strict=True) if not found]
+    assert all(damage(texts)), [
+        t for t, found in zip(texts, damage(texts), strict=True) if not found
+    ]
 
 
 def test_damage_is_named() -> None:
@@ -71,7 +86,9 @@ def test_a_lone_surrogate_and_nulls_are_taken() -> None:
     assert damage(["\ud83d x", None, ""]) == ["U+FFFD", None, None]
 
 
-@pytest.mark.parametrize("make", [list, pa.array, lambda texts: pa.chunked_array([texts[:2], texts[2:]])])
+@pytest.mark.parametrize(
+    "make", [list, pa.array, lambda texts: pa.chunked_array([texts[:2], texts[2:]])]
+)
 def test_lists_and_arrow_columns_give_the_same(make) -> None:
     assert html(make(list(HTML))) == list(HTML.values())
 

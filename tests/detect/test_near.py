@@ -39,11 +39,12 @@ HAND = {
 
 
 def made(count: int, seed: int = 0) -> list[str]:
-    """Return texts of 5 to 25 words out of 3,000, the frequent ones far more often."""
+    """Return texts of 8 to 25 words out of 3,000, the frequent ones far more often."""
     rng = random.Random(seed)
     words = ["".join(rng.choices("aeioubcdfglmnprst", k=rng.randrange(2, 9))) for _ in range(3000)]
+    words.sort(key=len)  # as in languages, frequent words are short
     weights = [1 / rank for rank in range(1, 3001)]
-    return [" ".join(rng.choices(words, weights, k=rng.randrange(5, 26))) for _ in range(count)]
+    return [" ".join(rng.choices(words, weights, k=rng.randrange(8, 26))) for _ in range(count)]
 
 
 @pytest.mark.parametrize("case", HAND)
@@ -60,7 +61,8 @@ def test_recall_of_copies_with_a_tenth_edited(kind: str) -> None:
     right = np.arange(len(texts))
     assert (near_duplicates(texts + copies)[len(texts) :] == right).mean() >= 0.95
     assert (near_matches(copies, texts) == right).mean() >= 0.95
-    assert (near_matches(copies, signatures(texts)) == right).mean() >= 0.9
+    by_signature = (near_matches(copies, signatures(texts)) == right).mean()
+    assert by_signature >= {"words": 0.97, "characters": 0.7}[kind]
 
 
 def test_clean_texts_are_left_alone() -> None:
@@ -84,9 +86,18 @@ def test_groups_do_not_depend_on_the_order_of_rows() -> None:
 
 
 def test_a_chain_is_one_group_and_names_its_first() -> None:
-    words = "one two three four five six seven eight nine ten eleven twelve".split()
-    chain = [" ".join(words[n : n + 10]) for n in range(3)]
+    line = "alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima"
+    chain = [line[n : n + 55] for n in (0, 8, 16)]
     assert near_duplicates(["x", *chain]).tolist() == [0, 1, 1, 1]
+
+
+def test_long_texts() -> None:
+    texts = [" ".join(made(12, seed)) for seed in range(60)]
+    rng = random.Random(5)
+    copies = [EDITS["words"](text, rng, 0.1) for text in texts]
+    assert min(map(len, texts)) > 400
+    assert near_matches(copies, ["short", *texts]).tolist() == list(range(1, 61))
+    assert near_duplicates(["short", *texts, "brief"]).tolist() == list(range(62))
 
 
 def test_many_equal_texts_cost_nothing() -> None:
@@ -113,7 +124,7 @@ def test_the_same_in_every_process() -> None:
         for seed in ("1", "2")
     }  # fmt: skip
     # Stored signatures are compared with new ones: a change here makes all of them worthless.
-    assert runs == {"SIGNATURE\n"}
+    assert runs == {"b5d389741fa10208f254f6f9d61af52b45897894bb8d3cb96fe23d1f044d5dc9\n"}
 
 
 def test_signatures_estimate_the_jaccard_similarity_of_shingles() -> None:
@@ -145,7 +156,7 @@ def test_alike_is_the_measure_it_says() -> None:
     one, other = np.array([0, 2]), np.array([1, 3])
     # Two spaces more are equal in each: 2 · (49 + 2) / 200.
     assert alike(texts, texts, one, other, 0.5).tolist() == pytest.approx([0.51, 0])
-    assert expected_jaccard(1) == 1
+    assert expected_jaccard(np.ones(1)) == 1
 
 
 def shingles(text: str) -> set[str]:

@@ -3,6 +3,7 @@
 import base64
 import random
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def test_words_are_letters_digits_and_marks_in_lower_case() -> None:
     found = words(characters(column(TEXTS)))
     spelled = [found.spelled(word) for word in range(len(found.ids))]
     bounds = found.starts.tolist()
-    assert [" ".join(spelled[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)] == WORDS
+    assert [" ".join(spelled[a:b]) for a, b in pairwise(bounds)] == WORDS
 
 
 def test_equal_words_and_only_they_have_equal_ids() -> None:

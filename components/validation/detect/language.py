@@ -23,10 +23,13 @@ def languages(texts: Texts, *, least: float = 0.0) -> list[str | None]:
     found: list[str | None] = []
     for text in column(texts).to_pylist():
         line = " ".join(text.split())
-        labels, scores = model.predict(line) if line else ((), ())
-        sure = bool(labels) and scores[0] >= least
-        found.append(labels[0].removeprefix(LABEL) if sure else None)
+        found.append(_best(model, line, least) if line else None)
     return found
+
+
+def _best(model: Any, line: str, least: float) -> str | None:
+    labels, scores = model.predict(line)
+    return str(labels[0]).removeprefix(LABEL) if labels and scores[0] >= least else None
 
 
 @cache

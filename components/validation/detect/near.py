@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from components.validation.detect.characters import Places
 from components.validation.detect.columns import Texts, column
@@ -20,9 +21,12 @@ from components.validation.detect.similarity import (
     alike,
     estimated,
     expected_jaccard,
+    needed,
 )
 
 SEED = 0
+CAUTION = 0.25
+"""How much nearer to equal two texts must be when only a signature of one is left."""
 
 
 def signatures(
@@ -60,15 +64,16 @@ def near_matches(
     """Return for each text the index of the other that it is most like, or -1.
 
     `others` may be signatures made by `signatures` with its defaults and this seed. Then no exact
-    check is possible: a pair counts when its estimated Jaccard similarity reaches that of edits
-    spread evenly over 1 - threshold of the characters.
+    look is possible: a pair counts when its estimated Jaccard similarity reaches that of typos
+    spread over three quarters of what `threshold` allows.
     """
     array = column(texts)
     rows = prepared(array, NUM_PERM, NGRAM, seed)
     if isinstance(others, np.ndarray):
         pairs = pairs_between(rows, banded(others))
         score = estimated(rows.signatures, others, pairs)
-        near = score >= expected_jaccard(threshold)
+        lengths = pc.utf8_length(array).to_numpy()[split(pairs)[0]]
+        near = score >= expected_jaccard(needed(threshold + CAUTION * (1 - threshold), lengths))
         return _best(len(array), *split(pairs[near]), score[near])
     known = column(others)
     theirs = prepared(known, NUM_PERM, NGRAM, seed)
@@ -80,7 +85,7 @@ def near_matches(
 
 def _least(threshold: float) -> float:
     """Return the estimate below which a pair is not worth an exact look: a deviation lower."""
-    jaccard = expected_jaccard(threshold)
+    jaccard = float(expected_jaccard(np.array(threshold)))
     return jaccard - float(np.sqrt(jaccard * (1 - jaccard) / NUM_PERM))
 
 

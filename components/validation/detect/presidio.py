@@ -57,7 +57,8 @@ def _analyzer(language: str, model: str) -> Any:
     if not (spacy.util.is_package(model) or Path(model).is_dir()):
         # Presidio would download it: a step reads what is installed and nothing else.
         raise DataError(
-            f"the spaCy pipeline '{model}' is not installed", fix=f"python -m spacy download {model}"
+            f"the spaCy pipeline '{model}' is not installed",
+            fix=f"python -m spacy download {model}",
         )
     models = [{"lang_code": language, "model_name": model}]
     provider = NlpEngineProvider(nlp_configuration={"nlp_engine_name": "spacy", "models": models})

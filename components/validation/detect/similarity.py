@@ -19,7 +19,7 @@ SHORT = 60
 CHUNK = 1 << 16
 """Pairs that are looked at at once."""
 
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Shares = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def alike(
@@ -54,14 +54,20 @@ def estimated(
     return found
 
 
-def expected_jaccard(threshold: float, ngram: int = NGRAM) -> float:
+def needed(threshold: float, lengths: Places) -> Shares:
+    """Return how alike texts of these lengths must be."""
+    return 1 - (1 - threshold) * np.minimum(1, lengths / SHORT)
+
+
+def expected_jaccard(threshold: Shares, ngram: int = NGRAM) -> Shares:
     """Return the Jaccard similarity of shingles after edits spread over 1 - threshold of a text.
 
     A shingle survives when none of its `ngram` characters was edited, with probability
     s = threshold^ngram; both texts then share s of their shingles each, so j = s / (2 - s).
     """
     survives = threshold**ngram
-    return survives / (2 - survives)
+    shares: Shares = survives / (2 - survives)
+    return shares
 
 
 def _alike(
@@ -79,7 +85,7 @@ def _alike(
     shorter = np.minimum(
         *(np.fromiter(map(len, s), int, len(s))[p] for s, p in ((ones, first), (twos, second)))
     )
-    need = 1 - (1 - threshold) * np.minimum(1, (shorter - 2) / SHORT)
+    need = needed(threshold, shorter - 2)
     score = cpdist(
         [ones[i] for i in first],
         [twos[i] for i in second],
