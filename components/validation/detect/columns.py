@@ -6,13 +6,13 @@ rows become Python strings. So its cost is that of one scan of the bytes, not of
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Texts = Sequence[str | None] | pa.Array | pa.ChunkedArray
+Texts: TypeAlias = Sequence[str | None] | pa.Array | pa.ChunkedArray
 """Texts of one column. Null counts as an empty text."""
 
 CHUNK = 1 << 22

@@ -61,7 +61,7 @@ class _Wanted:
         """Return for each row the first text that shares a run of this length."""
         keys, rows = self._runs[length]
         first = np.full(len(starts) - 1, self.none, np.int64)
-        hits = np.flatnonzero(_member(keys, hashes))
+        hits = np.flatnonzero(_maybe(keys, hashes))
         at = np.searchsorted(starts, hits, side="right") - 1
         np.minimum.at(first, at, self._look(keys, rows, hashes[hits]))
         return first
@@ -73,13 +73,14 @@ class _Wanted:
         return np.where(keys[at] == hashes, rows[at], self.none)
 
 
-def _member(keys: Hashes, hashes: Hashes) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Say which hashes are among the keys: a bit table drops nearly all before the search."""
+def _maybe(keys: Hashes, hashes: Hashes) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Say which hashes may be among the keys: a table of first bits drops nearly all."""
     bits = max(10, int(len(keys) * 16).bit_length())
     shift = np.uint64(64 - bits)
     known = np.zeros(1 << bits, bool)
     known[keys >> shift] = True
-    return known[hashes >> shift]
+    maybe: np.ndarray[Any, np.dtype[np.bool_]] = known[hashes >> shift]
+    return maybe
 
 
 def _firsts(hashes: Hashes, rows: Places) -> tuple[Hashes, Places]:

@@ -13,7 +13,8 @@ _SHAPES = {
     "Stripe key": r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|\bwhsec_[A-Za-z0-9]{24,}",
     "Anthropic key": r"\bsk-ant-[A-Za-z0-9_\-]{20,}",
     "OpenAI key": r"\bsk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_\-]{20,}",
-    "Google key": r"\bAIza[A-Za-z0-9_\-]{35}|\bya29\.[A-Za-z0-9_\-]{20,}|\bGOCSPX-[A-Za-z0-9_\-]{20,}",
+    "Google key": r"\bAIza[A-Za-z0-9_\-]{35}|\bya29\.[A-Za-z0-9_\-]{20,}"
+    r"|\bGOCSPX-[A-Za-z0-9_\-]{20,}",
     "Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}\b",
     "npm token": r"\bnpm_[A-Za-z0-9]{36}\b",
     "PyPI token": r"\bpypi-[A-Za-z0-9_\-]{50,}",

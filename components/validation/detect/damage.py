@@ -23,14 +23,18 @@ _MAY_BE_DAMAGED = (
 )
 _BAD = re.compile(f"[{_CONTROL}\x80-\x9f\ufffd]")
 
-_TAGS = """a abbr acronym address applet area article aside audio b base bdi bdo big blink blockquote
-body br button canvas caption center cite code col colgroup data datalist dd del details dfn dialog
-dir div dl dt em embed fieldset figcaption figure font footer form frame frameset h1 h2 h3 h4 h5 h6
-head header hgroup hr html i iframe img input ins kbd label legend li link main map mark marquee menu
-meta meter nav nobr noscript object ol optgroup option output p param picture pre progress q rp rt
-ruby s samp script search section select slot small source span strike strong style sub summary sup
-svg table tbody td template textarea tfoot th thead time title tr track tt u ul var video wbr""".split()
-_TAG = rf"</?(?:{'|'.join(_TAGS)})(?:\s[^<>]*=[^<>]*)?\s*/?>|<!--|<!doctype\s"
+_TAGS = (
+    "a|abbr|acronym|address|applet|area|article|aside|audio|b|base|bdi|bdo|big|blink|"
+    "blockquote|body|br|button|canvas|caption|center|cite|code|col|colgroup|data|datalist|dd|"
+    "del|details|dfn|dialog|dir|div|dl|dt|em|embed|fieldset|figcaption|figure|font|footer|"
+    "form|frame|frameset|h1|h2|h3|h4|h5|h6|head|header|hgroup|hr|html|i|iframe|img|input|ins|"
+    "kbd|label|legend|li|link|main|map|mark|marquee|menu|meta|meter|nav|nobr|noscript|object|"
+    "ol|optgroup|option|output|p|param|picture|pre|progress|q|rp|rt|ruby|s|samp|script|"
+    "search|section|select|slot|small|source|span|strike|strong|style|sub|summary|sup|svg|"
+    "table|tbody|td|template|textarea|tfoot|th|thead|time|title|tr|track|tt|u|ul|var|video|"
+    "wbr"
+)
+_TAG = rf"</?(?:{_TAGS})(?:\s[^<>]*=[^<>]*)?\s*/?>|<!--|<!doctype\s"
 _ENTITY = r"&(?:[a-z][a-z0-9]{1,30}|#[0-9]{1,7}|#x[0-9a-f]{1,6});"
 _HTML = re.compile(f"{_ENTITY}|{_TAG}", re.IGNORECASE)
 

@@ -118,7 +118,8 @@ def _added(
 
 def _shares(counts: Sequence[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
     values = np.asarray(counts, float)
-    return values / max(values.sum(), 1)
+    shares: np.ndarray[Any, np.dtype[np.float64]] = values / max(values.sum(), 1)
+    return shares
 
 
 def _aligned(old: Mapping[str, int], new: Mapping[str, int]) -> tuple[list[int], list[int]]:

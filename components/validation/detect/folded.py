@@ -70,7 +70,11 @@ def _joined(codes: Codes, begins: Places, ends: Places, counts: Places) -> Folde
     # Each character goes as far from its place in `codes` as its word does.
     shift = stops - 1 - ends
     inside = np.repeat(shift, ends - begins)
-    source = np.arange(len(inside)) + np.repeat(begins - (np.cumsum(ends - begins) - (ends - begins)), ends - begins)
+    source = np.arange(len(inside)) + np.repeat(
+        begins - (np.cumsum(ends - begins) - (ends - begins)), ends - begins
+    )
     out[source + inside] = codes[source]
-    starts = np.concatenate([[0], stops[np.cumsum(counts) - 1]]) if len(stops) else np.zeros(1, np.int64)
+    starts = (
+        np.concatenate([[0], stops[np.cumsum(counts) - 1]]) if len(stops) else np.zeros(1, np.int64)
+    )
     return Folded(out, starts.astype(np.int64))

@@ -24,7 +24,7 @@ def spans(values: Hashes, begins: Places, ends: Places) -> Hashes:
 
     Polynomial modulo 2^64 by prefix sums: two spans of equal values have equal hashes.
     """
-    powers, inverses = _powers(1 << max(len(values) - 1, 1).bit_length())
+    powers, inverses = _powers(1 << len(values).bit_length())
     sums = np.concatenate(
         [np.zeros(1, np.uint64), np.cumsum((values + ONE) * powers[: len(values)])]
     )
@@ -42,21 +42,18 @@ def windows(values: Hashes, starts: Places, n: int) -> tuple[Hashes, Places]:
     for k in range(1, n):
         hashes = hashes * PRIME + (values[k : last + k] + ONE)
     inside = np.ones(len(values), bool)
-    begins, ends = starts[:-1][counts_of(starts) > 0], starts[1:][counts_of(starts) > 0]
+    filled = np.diff(starts) > 0
+    begins, ends = starts[:-1][filled], starts[1:][filled]
     for k in range(1, n):
         inside[np.maximum(ends - k, begins)] = False
     return mix(hashes[inside[:last]]), found
 
 
-def counts_of(starts: Places) -> Places:
-    """Return the number of values of each row."""
-    return np.diff(starts)
-
-
 def sums(values: np.ndarray[Any, Any], starts: Places) -> Places:
     """Return the sum of the values of each row; 0 for an empty one."""
     total = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
-    return total[starts[1:]] - total[starts[:-1]]
+    found: Places = total[starts[1:]] - total[starts[:-1]]
+    return found
 
 
 def firsts(hashes: Hashes) -> tuple[Places, Places]:

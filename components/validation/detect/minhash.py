@@ -3,18 +3,18 @@
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from components.validation.detect.characters import Hashes, Places
+from components.validation.detect.characters import Places
 from components.validation.detect.folded import Folded
-from components.validation.detect.hashing import mix, seeded, spans, windows
+from components.validation.detect.hashing import seeded, spans, windows
 
 Signatures = np.ndarray[Any, np.dtype[np.uint32]]
 
 NUM_PERM = 128
 NGRAM = 4
-LONG, LONG_NGRAM = 400, 6
-"""Rows of at least so many characters use longer shingles: in long texts all short ones occur."""
+LONG, LONGER = 400, 2
+"""Texts of so many characters use longer shingles, because in long ones all short ones occur. A
+copy is not found where it is that long and its original is not."""
 
 CHUNK = 1 << 18
 """Bytes of text at once: shingles and their hashes then stay in the processor's cache."""
@@ -25,7 +25,16 @@ def signed(rows: Folded, num_perm: int, ngram: int, seed: int) -> Signatures:
 
     Permutation k is h → a·h + b modulo 2^32 on 32-bit hashes of the shingles.
     """
-    shingles, starts = _shingles(rows, ngram)
+    lengths = np.diff(rows.starts)
+    long = lengths >= LONG
+    if long.any() and not long.all():
+        out = np.empty((num_perm, len(long)), np.uint32)
+        for mask in (long, ~long):
+            starts = np.concatenate([[0], np.cumsum(lengths[mask])])
+            part = Folded(rows.codes[np.repeat(mask, lengths)], starts)
+            out[:, mask] = signed(part, num_perm, ngram, seed)
+        return out
+    shingles, starts = _shingles(rows, ngram + (LONGER if long.any() else 0))
     factors = seeded(seed, 2 * num_perm)
     multiply = (factors[:num_perm] >> np.uint64(32)).astype(np.uint32) | np.uint32(1)
     add = (factors[num_perm:] >> np.uint64(32)).astype(np.uint32)

@@ -3,21 +3,30 @@
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from components.validation.detect.characters import Places
 from components.validation.detect.columns import Texts, column
 from components.validation.detect.hashing import firsts
 from components.validation.detect.minhash import NGRAM, NUM_PERM, Signatures
-from components.validation.detect.pairs import banded, pairs_between, pairs_within
-from components.validation.detect.pairs import prepared, split
+from components.validation.detect.pairs import (
+    banded,
+    pairs_between,
+    pairs_within,
+    prepared,
+    split,
+)
 from components.validation.detect.similarity import (
     THRESHOLD,
     alike,
     estimated,
     expected_jaccard,
+    needed,
 )
 
 SEED = 0
+CAUTION = 0.25
+"""How much nearer to equal two texts must be when only a signature of one is left."""
 
 
 def signatures(
@@ -40,9 +49,11 @@ def near_duplicates(texts: Texts, threshold: float = THRESHOLD, *, seed: int = S
     array = column(texts)
     rows = prepared(array, NUM_PERM, NGRAM, seed)
     first, group = firsts(rows.ids)
-    left, right = split(pairs_within(rows, first))
-    near = estimated(rows.signatures, rows.signatures, left, right) >= _least(threshold)
-    left, right = left[near], right[near]
+    pairs = pairs_within(rows, first)
+    signed = rows.signatures
+    del rows  # its keys are as large as the signatures
+    left, right = split(pairs[estimated(signed, signed, pairs) >= _least(threshold)])
+    del signed, pairs
     near = alike(array, array, left, right, threshold) > 0
     return _grouped(len(array), first[group], left[near], right[near])
 
@@ -53,28 +64,29 @@ def near_matches(
     """Return for each text the index of the other that it is most like, or -1.
 
     `others` may be signatures made by `signatures` with its defaults and this seed. Then no exact
-    check is possible: a pair counts when its estimated Jaccard similarity reaches that of edits
-    spread evenly over 1 - threshold of the characters.
+    look is possible: a pair counts when its estimated Jaccard similarity reaches that of typos
+    spread over three quarters of what `threshold` allows.
     """
     array = column(texts)
     rows = prepared(array, NUM_PERM, NGRAM, seed)
     if isinstance(others, np.ndarray):
-        left, right = split(pairs_between(rows, banded(others)))
-        score = estimated(rows.signatures, others, left, right)
-        near = score >= expected_jaccard(threshold)
-        return _best(len(array), left[near], right[near], score[near])
+        pairs = pairs_between(rows, banded(others))
+        score = estimated(rows.signatures, others, pairs)
+        lengths = pc.utf8_length(array).to_numpy()[split(pairs)[0]]
+        near = score >= expected_jaccard(needed(threshold + CAUTION * (1 - threshold), lengths))
+        return _best(len(array), *split(pairs[near]), score[near])
     known = column(others)
     theirs = prepared(known, NUM_PERM, NGRAM, seed)
-    left, right = split(pairs_between(rows, theirs))
-    near = estimated(rows.signatures, theirs.signatures, left, right) >= _least(threshold)
-    left, right = left[near], right[near]
+    pairs = pairs_between(rows, theirs)
+    near = estimated(rows.signatures, theirs.signatures, pairs) >= _least(threshold)
+    left, right = split(pairs[near])
     return _best(len(array), left, right, alike(array, known, left, right, threshold))
 
 
 def _least(threshold: float) -> float:
     """Return the estimate below which a pair is not worth an exact look: a deviation lower."""
-    jaccard = expected_jaccard(threshold)
-    return jaccard - (jaccard * (1 - jaccard) / NUM_PERM) ** 0.5
+    jaccard = float(expected_jaccard(np.array(threshold)))
+    return jaccard - float(np.sqrt(jaccard * (1 - jaccard) / NUM_PERM))
 
 
 def _grouped(count: int, same: Places, left: Places, right: Places) -> Places:
@@ -87,7 +99,8 @@ def _grouped(count: int, same: Places, left: Places, right: Places) -> Places:
     groups, group = connected_components(graph, directed=False)
     first = np.full(groups, count)
     np.minimum.at(first, group, np.arange(count))
-    return first[group]
+    rows: Places = first[group]
+    return rows
 
 
 def _best(count: int, left: Places, right: Places, score: np.ndarray[Any, Any]) -> Places:

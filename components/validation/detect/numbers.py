@@ -5,7 +5,8 @@ import re
 from components.validation.detect.masks import ends
 
 _CARD = re.compile(
-    r"(?<![\d.,-])\d{4}(?:([ -]?)\d{4}(?:\1\d{4}){1,2}(?:\1\d{1,3})?|([ -]?)\d{6}\2\d{4,5})(?!\d|[.,-]\d)"
+    r"(?<![\d.,-])\d{4}"
+    r"(?:([ -]?)\d{4}(?:\1\d{4}){1,2}(?:\1\d{1,3})?|([ -]?)\d{6}\2\d{4,5})(?!\d|[.,-]\d)"
 )
 _NAMED = re.compile(
     r"(?i)\b(?:card|visa|master ?card|amex|maestro|unionpay|karte|carte|tarjeta|cc)\b"

@@ -18,8 +18,8 @@ from components.validation.detect.minhash import CHUNK, Signatures, signed
 ROWS = 4
 """Values of a signature that must agree for a pair to meet in a band."""
 
-BANDS = 64
-"""Two rows of Jaccard similarity j meet with probability 1 - (1 - j^4)^64: 0.98 at j = 0.5."""
+BANDS = 128
+"""Two rows of Jaccard similarity j meet with probability about 1 - (1 - j^4)^128: 0.96 at 0.4."""
 
 NEIGHBOURS = 4
 """How many neighbours of a bucket a row is paired with, so that a large one costs no square."""
@@ -113,7 +113,7 @@ def split(pairs: Pairs) -> tuple[Places, Places]:
 
 
 def _neighbours(packed: Pairs, order: Hashes) -> Pairs:
-    """Return the pairs of rows with the same key (high half); the low half is a place in `order`."""
+    """Return pairs with the same key (the high half); the low half is a place in `order`."""
     found = [np.empty(0, np.uint64)]
     same = np.arange(len(packed) - 1)
     for step in range(1, NEIGHBOURS + 1):

@@ -19,7 +19,8 @@ _TRUNK = r"\b0[1-9]\d{1,4}[ /-]{1,3}\d{2,8}(?:[ /-]\d{2,8}){0,4}\b|\b0[1-9](?:[ 
 _BRACKETED = r"\((?:0\d{1,4}|[1-9]\d)\)[ -]?\d{3,5}[ -]?\d{3,5}\b"
 _CALLED = (
     r"(?i:\b(?:tel|phone|telephone|mobile|cell|call|sms|whatsapp|fax|handy|telefon|mobil|rufnummer"
-    r"|tél|portable|teléfono|móvil|telefone)\b[ .:#]{0,3}(?:(?:me|us|nr|no|number|is|at|on)\b[ .:]{0,2}){0,3})\d{9,12}\b"
+    r"|tél|portable|teléfono|móvil|telefone)\b[ .:#]{0,3}"
+    r"(?:(?:me|us|nr|no|number|is|at|on)\b[ .:]{0,2}){0,3})\d{9,12}\b"
 )
 """Digits without separators count only after a word that says what they are."""
 _SHAPES = "|".join([_INTERNATIONAL, _NANP, _TRUNK, _BRACKETED, _CALLED])

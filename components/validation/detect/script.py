@@ -13,9 +13,9 @@ from components.validation.detect.columns import Texts, column
 from components.validation.detect.hashing import sums
 
 COMMON = (
-    "Arabic Armenian Bengali Bopomofo Cyrillic Devanagari Ethiopic Georgian Greek Gujarati Gurmukhi "
-    "Han Hangul Hebrew Hiragana Kannada Katakana Khmer Lao Latin Malayalam Myanmar Sinhala Tamil "
-    "Telugu Thai Tibetan"
+    "Arabic Armenian Bengali Bopomofo Cyrillic Devanagari Ethiopic Georgian Greek Gujarati "
+    "Gurmukhi Han Hangul Hebrew Hiragana Kannada Katakana Khmer Lao Latin Malayalam Myanmar "
+    "Sinhala Tamil Telugu Thai Tibetan"
 )
 """Scripts that are suggested; every name of Unicode's property `Script` is allowed."""
 
@@ -42,13 +42,14 @@ def _letters_of(scripts: tuple[str, ...]) -> np.ndarray[Any, np.dtype[np.uint8]]
     """Return 2 for letters of the scripts, 1 for other letters, 0 for the rest."""
     letters = categories() == ord("L")
     try:
-        return letters.astype(np.uint8) + (letters & in_scripts(scripts))
+        right = in_scripts(scripts)
     except pa.ArrowInvalid:
         unknown = next(name for name in scripts if not _known(name))
         raise RecipeError(
             f"Unicode has no script '{unknown}'{did_you_mean(unknown, COMMON.split())}",
             fix=f"use names such as {', '.join(COMMON.split()[::5])}",
         ) from None
+    return np.where(letters, np.where(right, 2, 1), 0).astype(np.uint8)
 
 
 def _known(script: str) -> bool:

@@ -1,5 +1,6 @@
 """How alike two texts are, exactly."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,16 @@ import pyarrow.compute as pc
 from components.validation.detect.characters import Places
 from components.validation.detect.folded import folded
 from components.validation.detect.minhash import NGRAM, Signatures
+from components.validation.detect.pairs import Pairs, split
 
 THRESHOLD = 0.8
-SHORT = 40
+SHORT = 60
 """Texts of fewer characters must be more alike: they coincide by chance."""
 
-CHUNK = 1 << 18
+CHUNK = 1 << 16
 """Pairs that are looked at at once."""
 
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Shares = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def alike(
@@ -42,24 +44,30 @@ def alike(
 
 
 def estimated(
-    signatures: Signatures, others: Signatures, left: Places, right: Places
-) -> np.ndarray[Any, np.dtype[np.float64]]:
+    signatures: Signatures, others: Signatures, pairs: Pairs
+) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Return the estimated Jaccard similarity of each pair; signatures are `[n, num_perm]`."""
-    found = np.empty(len(left))
-    for start in range(0, len(left), CHUNK // 16):
-        part = slice(start, start + CHUNK // 16)
-        found[part] = (signatures[left[part]] == others[right[part]]).mean(1)
+    found = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), CHUNK // 4):
+        left, right = split(pairs[start : start + CHUNK // 4])
+        found[start : start + CHUNK // 4] = (signatures[left] == others[right]).mean(1)
     return found
 
 
-def expected_jaccard(threshold: float, ngram: int = NGRAM) -> float:
+def needed(threshold: float, lengths: Places) -> Shares:
+    """Return how alike texts of these lengths must be."""
+    return 1 - (1 - threshold) * np.minimum(1, lengths / SHORT)
+
+
+def expected_jaccard(threshold: Shares, ngram: int = NGRAM) -> Shares:
     """Return the Jaccard similarity of shingles after edits spread over 1 - threshold of a text.
 
     A shingle survives when none of its `ngram` characters was edited, with probability
     s = threshold^ngram; both texts then share s of their shingles each, so j = s / (2 - s).
     """
     survives = threshold**ngram
-    return survives / (2 - survives)
+    shares: Shares = survives / (2 - survives)
+    return shares
 
 
 def _alike(
@@ -74,11 +82,16 @@ def _alike(
 
     ones, first = _spelled(texts, left)
     twos, second = _spelled(others, right)
-    shorter = np.minimum(*(np.fromiter(map(len, s), int, len(s))[p] for s, p in ((ones, first), (twos, second))))
-    need = 1 - (1 - threshold) * np.minimum(1, (shorter - 2) / SHORT)
+    shorter = np.minimum(
+        *(np.fromiter(map(len, s), int, len(s))[p] for s, p in ((ones, first), (twos, second)))
+    )
+    need = needed(threshold, shorter - 2)
     score = cpdist(
-        [ones[i] for i in first], [twos[i] for i in second],
-        scorer=Indel.normalized_similarity, score_cutoff=threshold, dtype=np.float32,
+        [ones[i] for i in first],
+        [twos[i] for i in second],
+        scorer=Indel.normalized_similarity,
+        score_cutoff=threshold,
+        dtype=np.float32,
     )
     return np.where(score >= need, score, 0)
 
@@ -89,4 +102,4 @@ def _spelled(texts: pa.LargeStringArray, rows: Places) -> tuple[list[str], Place
     found = folded(pc.take(texts, pa.array(different)))
     text = found.codes.astype("<u4").tobytes().decode("utf-32-le")
     bounds = found.starts.tolist()
-    return [text[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)], place
+    return [text[start:stop] for start, stop in pairwise(bounds)], place
