@@ -11,8 +11,9 @@ def dataset_schema() -> pa.Schema:
 
     `id` is a hash of the content. `messages` is a JSON list of {"role", "content"}; when it is not
     empty its last turn is the answer to learn, and `answer` repeats it. `choices` are the label
-    words (empty for free answers), `target` the index of the right one or -1. A row of plain text
-    has no messages and is learned whole.
+    words (empty for free answers), `target` the index of the right one or -1. `rejected` is the
+    text of the answer that was not preferred ("" if none). `references` are all accepted answers,
+    `answer` first. A row of plain text has no messages and no references and is learned whole.
     """
     return pa.schema(
         [
@@ -24,6 +25,8 @@ def dataset_schema() -> pa.Schema:
             ("answer", pa.string()),
             ("choices", pa.list_(pa.string())),
             ("target", pa.int64()),
+            ("rejected", pa.string()),
+            ("references", pa.list_(pa.string())),
         ]
     )
 

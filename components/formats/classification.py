@@ -1,6 +1,7 @@
 """A text, and one of a few label words as the answer."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from components.contracts.errors import did_you_mean
@@ -14,6 +15,7 @@ from components.formats.example import (
     text_column,
 )
 from components.formats.settings import ClassificationSettings, LabelSettings
+from components.formats.template import fill
 
 
 def read(fields: Fields, settings: ClassificationSettings) -> Example:
@@ -23,15 +25,27 @@ def read(fields: Fields, settings: ClassificationSettings) -> Example:
     names = settings.label.names
     messages = (
         *system_turn(settings.system),
-        Message(role="user", content=settings.template.replace("{text}", text)),
+        Message(role="user", content=fill(settings.template, {"text": text})),
         Message(role="assistant", content=names[target]),
     )
     return Example(messages, names[target], names, target, text)
 
 
+def write(example: Example, settings: ClassificationSettings) -> Iterator[dict[str, Any]]:
+    """Yield the row that may read as `example`."""
+    label = settings.label
+    yield {settings.text: example.text, label.column: _value(example.target, label)}
+
+
 def columns(settings: ClassificationSettings) -> tuple[str, ...]:
     """Return the columns that a row must have."""
     return (settings.text, settings.label.column)
+
+
+def optional(settings: ClassificationSettings) -> tuple[str | None, ...]:
+    """Return the columns that a row may have."""
+    del settings
+    return ()
 
 
 def _target(value: Any, label: LabelSettings) -> int:
@@ -65,3 +79,12 @@ def _bin(number: float, bins: tuple[float, ...]) -> int:
     return sum(
         number > edge or (number == edge and index < middle) for index, edge in enumerate(bins)
     )
+
+
+def _value(target: int, label: LabelSettings) -> Any:
+    """Return what the label column holds for the name at index `target`."""
+    if label.bins is not None:
+        edges = (label.bins[0] - 2, *label.bins, label.bins[-1] + 2)
+        return (edges[target] + edges[target + 1]) / 2
+    keys = [key for key, name in (label.values or {}).items() if name == label.names[target]]
+    return keys[0] if keys else label.names[target]

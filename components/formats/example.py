@@ -24,6 +24,9 @@ class Example:
     `messages` ends with the assistant's turn to learn, and `answer` repeats its content; plain text
     has no messages and no answer. `choices` are the label words (empty for free answers), `target`
     the index of the right one or -1. `text` is the row's own text: what makes two rows the same.
+    `rejected` is the text of the answer that was not preferred, "" if there is none. `references`
+    are all accepted answers: `answer` comes first in it whenever there are messages, so that a
+    reader needs no other case; plain text has none.
     """
 
     messages: tuple[Message, ...]
@@ -31,6 +34,12 @@ class Example:
     choices: tuple[str, ...]
     target: int
     text: str
+    rejected: str = ""
+    references: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.messages and not self.references:
+            object.__setattr__(self, "references", (self.answer,))
 
 
 class RowError(DataError):
@@ -56,9 +65,19 @@ def column(fields: Fields, name: str) -> Any:
 
 def text_column(fields: Fields, name: str) -> str:
     """Return the text in column `name`; raise `RowError` when it is anything but text."""
-    value = column(fields, name)
+    return as_text(column(fields, name), f"column '{name}'")
+
+
+def optional_text(fields: Fields, name: str | None) -> str:
+    """Return the text in column `name`, or "" where there is none; raise `RowError` if no text."""
+    value = None if name is None else fields.get(name)
+    return "" if value is None else as_text(value, f"column '{name}'")
+
+
+def as_text(value: Any, place: str) -> str:
+    """Return `value`; raise `RowError` naming `place` when it is anything but text."""
     if not isinstance(value, str):
-        raise RowError("value", f"column '{name}' holds {type(value).__name__}, not text", value)
+        raise RowError("value", f"{place} holds {type(value).__name__}, not text", value)
     return value
 
 

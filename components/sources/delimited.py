@@ -2,28 +2,34 @@
 
 import csv
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from components.contracts.errors import DataError
-from components.sources.origin import Row
+from components.sources.columns import need_distinct
+from components.sources.origin import Row, RowFile
 from components.sources.settings import ReadSettings
-from components.sources.text_lines import text_lines
+from components.sources.text_input import LONGEST, text_lines
+
+OTHERS = (";", "\t", "|")
+"""Delimiters that a file called CSV often has instead of a comma."""
 
 
-def read_csv(file: Path, settings: ReadSettings) -> Iterator[Row]:
+def read_csv(file: RowFile, settings: ReadSettings) -> Iterator[Row]:
     """Yield the line a row starts on and its fields as strings."""
-    return _named(_csv_cells(file), file, settings)
+    return _named(_csv_cells(file, settings.delimiter), file, settings)
 
 
-def read_tsv(file: Path, settings: ReadSettings) -> Iterator[Row]:
+def read_tsv(file: RowFile, settings: ReadSettings) -> Iterator[Row]:
     """Yield line number and fields as strings; quotation marks are ordinary text."""
     lines = enumerate(text_lines(file), start=1)
     cells = ((number, line.rstrip("\r\n").split("\t")) for number, line in lines if line.strip())
     return _named(cells, file, settings)
 
 
-def _csv_cells(file: Path) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(text_lines(file), strict=True)
+def _csv_cells(file: RowFile, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    # The module's own limit of 128 KB a cell is too small for documents; ours still ends a quote
+    # that is never closed before it fills the memory.
+    csv.field_size_limit(LONGEST)
+    reader = csv.reader(text_lines(file), strict=True, delimiter=delimiter)
     start = 1
     try:
         for cells in reader:
@@ -38,12 +44,12 @@ def _csv_cells(file: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _named(
-    rows: Iterator[tuple[int, list[str]]], file: Path, settings: ReadSettings
+    rows: Iterator[tuple[int, list[str]]], file: RowFile, settings: ReadSettings
 ) -> Iterator[Row]:
     columns: Sequence[str] | None = settings.columns
     for number, cells in rows:
         if columns is None:
-            columns = _header(cells, file)
+            columns = _header(cells, f"{file.name}:{number}")
             continue
         if len(cells) != len(columns):
             raise DataError(
@@ -55,12 +61,14 @@ def _named(
         yield number, dict(zip(columns, cells, strict=True))
 
 
-def _header(cells: list[str], file: Path) -> list[str]:
-    twice = sorted({name for name in cells if cells.count(name) > 1})
-    if twice or not all(cells):
-        fault = f"column '{twice[0]}' appears twice" if twice else "a column has no name"
+def _header(cells: list[str], place: str) -> list[str]:
+    other = next((mark for mark in OTHERS if len(cells) == 1 and mark in cells[0]), None)
+    if other is not None:
         raise DataError(
-            f"{file.name}:1: {fault} in the header",
-            fix="give each column its own name, or name them all in source.read.columns",
+            f"{place}: the header is one column, {cells[0]!r}, with {other!r} in it",
+            fix=f"set source.read.delimiter: {other!r}".replace("'", '"'),
         )
+    need_distinct(
+        cells, place, "give each column its own name, or name them all in source.read.columns"
+    )
     return cells

@@ -7,7 +7,7 @@ from pathlib import Path
 from components.contracts.errors import SourceError
 from components.contracts.events import Context
 from components.sources.model_folder import PATTERNS, copy_model
-from components.sources.origin import Origin, Row
+from components.sources.origin import Origin, Row, placed
 from components.sources.settings import HubModel, HubRows
 
 FIX = "check name and revision, the network and, for a gated one, `hf auth login`"
@@ -36,7 +36,8 @@ def open_rows(settings: HubRows, context: Context) -> Iterator[Origin]:
         "split": settings.split,
         "revision": settings.revision,
     }
-    yield Origin(f"{settings.name}:{settings.split}", settings.license, facts, _numbered(rows))
+    name = f"{settings.name}:{settings.split}"
+    yield Origin(name, settings.license, facts, placed(name, _numbered(rows)))
 
 
 def bring_model(settings: HubModel, folder: Path, context: Context) -> None:

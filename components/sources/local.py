@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.contracts.artefacts import sha256
 from components.contracts.errors import SourceError, did_you_mean
 from components.contracts.events import Context
+from components.sources.many import fixed_part, identity, is_pattern, is_row_file, read_all
 from components.sources.model_folder import copy_model
-from components.sources.origin import Origin
-from components.sources.readers import read_rows
+from components.sources.origin import Origin, RowFile
 from components.sources.settings import FileModel, FileRows
 
 INPUTS = Path("data") / "inputs"
@@ -18,12 +17,12 @@ INPUTS = Path("data") / "inputs"
 
 @contextmanager
 def open_rows(settings: FileRows, context: Context) -> Iterator[Origin]:
-    """Give the rows of a local file."""
-    file = find(settings.path, context.root)
-    if not file.is_file():
-        raise SourceError(f"{settings.path} is a folder, but a file of rows is needed")
-    facts = {"kind": "file", "name": settings.path, "sha256": sha256(file)}
-    yield Origin(file.name, settings.license, facts, read_rows(file, settings.read))
+    """Give the rows of a local file, of a folder or of the files that fit a pattern."""
+    files = find_files(settings.path, context.root)
+    name = files[0].name if files[0].path.name == Path(settings.path).name else settings.path
+    facts = {"kind": "file", "name": settings.path, **identity(files)}
+    rows = read_all(files, settings.read, settings.path)
+    yield Origin(name, settings.license, facts, rows)
 
 
 def bring_model(settings: FileModel, folder: Path, context: Context) -> None:
@@ -31,11 +30,39 @@ def bring_model(settings: FileModel, folder: Path, context: Context) -> None:
     copy_model(find(settings.path, context.root), folder, settings.path)
 
 
+def find_files(path: str, root: Path) -> list[RowFile]:
+    """Return the files of rows that `path` means, in order of their names below its folders.
+
+    Raises `SourceError` when there is none, or when they lie where DVC does not look.
+    """
+    if not is_pattern(path):
+        place = find(path, root)
+        if place.is_file():
+            return [RowFile(place.name, place)]
+        folder, found = place, place.rglob("*")
+    else:
+        folder = find(fixed_part(path), root)
+        found = folder.glob(path[len(fixed_part(path)) :].lstrip("/"))
+    names = {file.relative_to(folder).as_posix(): file for file in found if file.is_file()}
+    files = [RowFile(name, names[name]) for name in sorted(names) if is_row_file(name)]
+    if not files:
+        raise SourceError(
+            f"{path}: no file of rows is there",
+            fix=f"put files there, or correct source.path; {_listed(folder)}",
+        )
+    return files
+
+
 def find(path: str, root: Path) -> Path:
     """Return the file or folder that `path` means below `root`, or raise `SourceError`."""
     # Not resolve(): DVC may keep a tracked file as a link into its cache.
     inputs = Path(os.path.normpath((root / INPUTS).absolute()))
     place = Path(os.path.normpath((root / path).absolute()))
+    if "://" in path:
+        raise SourceError(
+            f"{path} is a URL, but source.kind: file reads local files",
+            fix="write source: {kind: url, url: …, sha256: …}",
+        )
     if not place.is_relative_to(inputs):
         raise SourceError(
             f"{path} lies outside of {INPUTS}/: DVC would not see it change, so the line would "
@@ -46,10 +73,15 @@ def find(path: str, root: Path) -> Path:
         there = sorted(f.relative_to(root.absolute()).as_posix() for f in _files(inputs))
         raise SourceError(
             f"{path} does not exist{did_you_mean(path, there)}",
-            fix=f"files there: {', '.join(there[:10]) or 'none'}",
+            fix=_listed(inputs),
         )
     return place
 
 
 def _files(inputs: Path) -> list[Path]:
     return [file for file in inputs.rglob("*") if file.is_file() and file.name[0] != "."]
+
+
+def _listed(folder: Path) -> str:
+    names = sorted(file.relative_to(folder).as_posix() for file in _files(folder))
+    return f"files in {folder.name}/: {', '.join(names[:10]) or 'none'}{' …' * (len(names) > 10)}"

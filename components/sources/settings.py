@@ -1,25 +1,55 @@
 """The recipe's `source` and `model` sections: where rows and the base model come from."""
 
-from typing import Annotated, Literal
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.contracts.settings import Settings
 
-FileFormat = Literal["jsonl", "csv", "tsv", "parquet"]
+FileFormat = Literal["arrow", "csv", "json", "jsonl", "parquet", "text", "tsv"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 """A full commit hash: a branch or a tag can move, so it would not name the same bytes for ever."""
 
+SECRET = re.compile(
+    r"(?:^|[-_])(?:api|account)?(?:key|secret|token|sig|password|passwd)(?:$|[-_])"
+    r"|credential|signature",
+    re.IGNORECASE,
+)
+NO_SECRETS = (
+    "a recipe is copied into every run's record: give credentials the way the service's own tools "
+    "take them (AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS …)"
+)
+
 
 class ReadSettings(Settings):
-    """How to read a file of rows. `format` is told by the file's ending unless given here.
+    """How to read files of rows. `format` is told by a file's ending unless given here.
 
-    `columns` names the columns of a CSV or TSV file that has no header line.
+    `columns` names the columns of a CSV or TSV file that has no header line, `delimiter` is what
+    stands between the cells of a CSV file. `sample_by` says what of a text file is a row.
     """
 
     format: FileFormat | None = None
     columns: tuple[str, ...] | None = None
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    sample_by: Literal["document", "paragraph", "line"] = "document"
+
+
+class RowSource(Settings):
+    """What every source of rows has. `rename` gives columns other names: {theirs: ours}."""
+
+    rename: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        twice = [name for name, count in Counter(self.rename.values()).items() if count > 1]
+        if twice:
+            raise ValueError(f"rename gives the name '{twice[0]}' to more than one column")
+        return self
 
 
 class PackageSettings(Settings):
@@ -38,14 +68,17 @@ class PackageSettings(Settings):
     license: str
 
 
-class PackageRows(PackageSettings):
+class PackageRows(PackageSettings, RowSource):
     """Rows in a file inside a Python distribution."""
 
     read: ReadSettings = ReadSettings()
 
 
-class FileRows(Settings):
-    """Rows in a local file under `data/inputs/`."""
+class FileRows(RowSource):
+    """Rows in local files under `data/inputs/`: a file, a folder or a pattern such as `x/*.jsonl`.
+
+    Of a folder all files are read that are not hidden, also those in folders inside it.
+    """
 
     kind: Literal["file"]
     path: str
@@ -53,7 +86,38 @@ class FileRows(Settings):
     read: ReadSettings = ReadSettings()
 
 
-class HubRows(Settings):
+class UrlRows(RowSource):
+    """Rows behind a URL of any file system that fsspec knows: https://, s3://, gs:// …
+
+    `url` names a file, a pattern or a folder that ends in a slash. `sha256` pins what is there (of
+    several files: that of the lines that `sha256sum` prints); `null` takes whatever is there when
+    the stage runs. `storage_options` go to the file system; credentials never stand in a recipe.
+    """
+
+    kind: Literal["url"]
+    url: str
+    sha256: Sha256 | None
+    storage_options: dict[str, Any] = Field(default_factory=dict)
+    license: str = "unstated"
+    read: ReadSettings = ReadSettings()
+
+    @model_validator(mode="after")
+    def _open(self) -> Self:
+        parts = urlsplit(self.url)
+        if "://" not in self.url or "::" in self.url:
+            raise ValueError("url must be one URL, such as s3://bucket/rows.jsonl")
+        asked = [name for name, _ in parse_qsl(parts.query)]
+        for name in [*asked, *_keys(self.storage_options)]:
+            if SECRET.search(name):
+                raise ValueError(f"'{name}' looks like a credential; {NO_SECRETS}")
+        if "@" in parts.netloc:
+            raise ValueError(f"the url names a user; {NO_SECRETS}")
+        if parts.scheme in ("file", "local"):
+            raise ValueError("local files are source: {kind: file, path: data/inputs/…}")
+        return self
+
+
+class HubRows(RowSource):
     """A split of a Hugging Face dataset at a pinned commit."""
 
     kind: Literal["hub"]
@@ -64,7 +128,7 @@ class HubRows(Settings):
     license: str = "unstated"
 
 
-SourceSettings = Annotated[PackageRows | FileRows | HubRows, Field(discriminator="kind")]
+SourceSettings = Annotated[PackageRows | FileRows | HubRows | UrlRows, Field(discriminator="kind")]
 
 
 class PackageModel(PackageSettings):
@@ -112,3 +176,12 @@ class RandomModel(Settings):
 ModelSettings = Annotated[
     PackageModel | FileModel | HubModel | RandomModel, Field(discriminator="kind")
 ]
+
+
+def _keys(options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names in nested options; `token: anon` says that there is no credential."""
+    for name, value in options.items():
+        if value != "anon":
+            yield name
+        if isinstance(value, Mapping):
+            yield from _keys(value)

@@ -73,6 +73,8 @@ def text_sentences(settings: ValidationSettings) -> dict[str, str]:
         says["script"] = (
             f"at least {settings.min_script_share:.0%} of the letters are {_list(settings.scripts)}"
         )
+    if settings.languages:
+        says["language"] = f"the text is written in {_list(settings.languages)}"
     if settings.personal_data or settings.presidio:
         kinds = [*settings.personal_data, *(["what presidio finds"] if settings.presidio else [])]
         says["personal_data"] = f"the text holds no personal data ({', '.join(kinds)})"

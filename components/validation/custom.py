@@ -48,6 +48,10 @@ class ExpectScript(ExpectColumnValuesToBeNull):
     """Every text is written in the recipe's scripts."""
 
 
+class ExpectLanguage(ExpectColumnValuesToBeNull):
+    """Every text is written in the recipe's languages."""
+
+
 class ExpectNoPersonalData(ExpectColumnValuesToBeNull):
     """No text holds personal data or secrets."""
 
@@ -114,6 +118,7 @@ CLASSES = {
     "html": ExpectNoHtml,
     "length": ExpectLength,
     "script": ExpectScript,
+    "language": ExpectLanguage,
     "personal_data": ExpectNoPersonalData,
     "toxicity": ExpectNoToxicity,
     "label_conflict": ExpectOneLabelPerText,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from components.formats.read import columns
+from components.formats.read import used_columns
 from components.formats.settings import FormatSettings
 from components.validation.clean import clean
 from components.validation.identity import SPLITS
@@ -54,6 +54,7 @@ def gather(
         "cleaned": _cleaned(outcome.rows, formats, settings),
         "drift": drift,
         "duplicate_key": settings.duplicate_key,
+        "format": formats.model_dump(mode="json"),
     }
 
 
@@ -158,7 +159,7 @@ def _cleaned(rows: Rows, formats: FormatSettings, settings: ValidationSettings) 
     examples = [
         {"row": rows.place(row), "before": before, "after": after}
         for row, fields in zip(telling, rows.as_they_came(telling), strict=True)
-        for before, after in _changes(fields, columns(formats), settings)
+        for before, after in _changes(fields, used_columns(formats), settings)
     ]
     return {"rows": int(changed.sum()), "examples": examples}
 

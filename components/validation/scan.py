@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from components.contracts.tables import dataset_schema
 from components.formats.example import Example, RowError
-from components.formats.read import columns, read
+from components.formats.read import columns, read, used_columns
 from components.formats.settings import FormatSettings
 from components.validation import checks
 from components.validation.clean import clean, has_entities
@@ -32,6 +32,8 @@ OF_EXAMPLE: dict[str, Callable[[Example], Any]] = {
     "answer": lambda example: example.answer,
     "choices": lambda example: example.choices,
     "target": lambda example: example.target,
+    "rejected": lambda example: example.rejected,
+    "references": lambda example: example.references,
 }
 """The columns of the dataset that come straight from an example."""
 
@@ -83,7 +85,7 @@ class Reader:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.needed = columns(plan.format)
+        self.needed, self.used = columns(plan.format), used_columns(plan.format)
         self.columns: dict[str, list[Any]] = {name: [] for name in rows_schema().names}
         self.faults: dict[str, list[tuple[int, str]]] = defaultdict(list)
 
@@ -92,7 +94,7 @@ class Reader:
         entry = json.loads(line)
         fields = whole(entry["fields"]) if b"\\ud" in line.lower() else entry["fields"]
         settings = self.plan.settings
-        before = {name: fields.get(name) for name in self.needed}
+        before = {name: fields.get(name) for name in self.used}
         after = {name: clean(value, settings) for name, value in before.items()}
         example = self._read(after)
         into = self.columns
@@ -113,8 +115,8 @@ class Reader:
 
     def _read(self, fields: dict[str, Any]) -> Example | None:
         at = len(self.columns["row"])
-        for name, value in fields.items():
-            if value is None:
+        for name in self.needed:
+            if fields[name] is None:
                 self.faults[checks.missing(name)].append((at, "null"))
         try:
             return read(fields, self.plan.format)

@@ -27,6 +27,7 @@ class Severities(Settings):
     html: RowSeverity = "warn"
     length: RowSeverity = "quarantine"
     script: RowSeverity = "quarantine"
+    language: RowSeverity = "warn"
     personal_data: RowSeverity = "warn"
     toxicity: RowSeverity = "warn"
     label_conflict: RowSeverity = "quarantine"
@@ -90,6 +91,8 @@ class ValidationSettings(Settings):
     that about a fifth of the characters may differ (fewer in a text of under 40 characters); null
     leaves near copies alone everywhere. `scripts` are Unicode script names
     (Latin, Cyrillic, Han, …), `min_script_share` the share of a text's letters in them.
+    `languages` are ISO 639 codes (the `language` extra), and count where fastText is at least
+    `min_language_score` sure. `presidio` looks for names and places too (the `presidio` extra).
     `contamination_words` is the length of a run of words that no text may share with an evaluation
     set. `max_psi` and `max_ks` bound the drift from the last accepted data.
     """
@@ -103,6 +106,8 @@ class ValidationSettings(Settings):
     max_words: int | None = Field(default=None, ge=1)
     scripts: tuple[str, ...] = ()
     min_script_share: float = Field(default=0.5, ge=0, le=1)
+    languages: tuple[str, ...] = ()
+    min_language_score: float = Field(default=0.5, ge=0, le=1)
     personal_data: tuple[PersonalData, ...] = ("email", "phone", "card", "iban", "ip", "secret")
     presidio: bool = False
     max_toxic_share: float = Field(default=0.2, ge=0, le=1)

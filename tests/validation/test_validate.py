@@ -120,9 +120,7 @@ def test_duplicates_by_words_ignore_punctuation_and_case(run: Any) -> None:
 
 
 def test_duplicates_may_stay_and_have_ids_of_their_own(run: Any) -> None:
-    dataset = run(
-        [*CLEAN, CLEAN[0]], severity={"duplicate": "warn"}, near_duplicate_threshold=None
-    )
+    dataset = run([*CLEAN, CLEAN[0]], severity={"duplicate": "warn"}, near_duplicate_threshold=None)
     rows = kept(dataset)
     assert rows[61]["id"] == f"{rows[1]['id']}-2"
     assert dataset.facts["warnings"] == {"duplicate": 1}

@@ -1,0 +1,37 @@
+"""How a served model puts one text: with the turns around it that the rows were learned with."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from components.formats import translation
+from components.formats.settings import FormatSettings
+from components.formats.template import fill
+
+WHOLE = "{text}"
+"""The caller writes the whole user's turn."""
+
+
+class Serving(NamedTuple):
+    """The fixed system turn, and the template of the user's turn with its one place {text}."""
+
+    system: str | None
+    template: str
+
+
+TEMPLATES: dict[str, Callable[[Any], str]] = {
+    "alpaca": lambda s: fill(s.template_without_input, {"instruction": WHOLE}),
+    "classification": lambda s: str(s.template),
+    "question_answering": lambda s: (
+        fill(s.prompt, {"question": WHOLE}) if s.context is None else WHOLE
+    ),
+    "summarization": lambda s: fill(s.template, {"document": WHOLE}),
+    "translation": lambda s: fill(translation.prompt(s), {"source": WHOLE}),
+}
+"""Kinds whose user's turn is made of one text; in all others the text is the turn."""
+
+
+def serving(settings: FormatSettings) -> Serving:
+    """Return how a text is put to a model that was trained on rows read with `settings`."""
+    made = TEMPLATES.get(settings.kind)
+    system = getattr(settings, "system", None)
+    return Serving(system, WHOLE if made is None else made(settings))
