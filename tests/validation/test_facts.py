@@ -1,5 +1,6 @@
 """What people are told: counts, first rows, lengths, and settings that agree with detectors."""
 
+from itertools import pairwise
 from typing import Any, get_args
 
 import pytest
@@ -37,9 +38,7 @@ def test_the_histogram_counts_every_kept_text_once(run: Any) -> None:
     facts = run(DIRTY).facts
     bars = facts["length_histogram"]
     assert sum(bar["rows"] for bar in bars) == facts["rows"]["kept"]
-    assert all(
-        bar["to"] == following["from"] for bar, following in zip(bars, bars[1:], strict=False)
-    )
+    assert all(bar["to"] == following["from"] for bar, following in pairwise(bars))
     assert bars[-1]["from"] <= facts["length"]["max"] < bars[-1]["to"]
     assert len(bars) <= 20
 
