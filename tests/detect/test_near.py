@@ -11,7 +11,7 @@ import pytest
 from benchmarks.edits import EDITS
 from components.validation.detect.columns import column
 from components.validation.detect.folded import folded
-from components.validation.detect.near import near_duplicates, near_matches, signatures
+from components.validation.detect.near import near_duplicates, near_matches, prepare, signatures
 from components.validation.detect.similarity import alike, expected_jaccard
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +102,13 @@ def test_long_texts() -> None:
 
 def test_many_equal_texts_cost_nothing() -> None:
     assert set(near_duplicates(["the same text again and again"] * 5000).tolist()) == {0}
+
+
+def test_prepared_texts_give_the_same() -> None:
+    texts = made(50) + made(50)
+    rows = prepare(texts)
+    assert near_duplicates(rows).tolist() == near_duplicates(texts).tolist()
+    assert near_matches(rows, rows).tolist() == near_matches(texts, texts).tolist()
 
 
 def test_nothing() -> None:

@@ -35,8 +35,12 @@ HALF, LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 @dataclass(frozen=True)
 class Prepared:
-    """Rows ready for the search: `signatures` `[n, num_perm]`, `keys` `[bands, n]`, `ids` `[n]`."""
+    """Rows ready for the search: `signatures` `[n, num_perm]`, `keys` `[bands, n]`, `ids` `[n]`.
 
+    `texts` is empty where only signatures are left.
+    """
+
+    texts: pa.LargeStringArray
     signatures: Signatures
     keys: Signatures
     ids: Hashes
@@ -48,6 +52,7 @@ def prepared(
     """Sign the rows of a column and hash their bands."""
     count = len(array)
     whole = Prepared(
+        array,
         np.empty((count, num_perm), np.uint32),
         np.empty((bands, count), np.uint32),
         np.empty(count, np.uint64),
@@ -70,7 +75,7 @@ def banded(signatures: Signatures) -> Prepared:
     """Return stored signatures ready for the search."""
     keys = np.empty((BANDS, len(signatures)), np.uint32)
     _band(np.ascontiguousarray(signatures.T), keys)
-    return Prepared(signatures, keys, np.empty(0, np.uint64))
+    return Prepared(pa.array([], pa.large_string()), signatures, keys, np.empty(0, np.uint64))
 
 
 def pairs_within(rows: Prepared, among: Places) -> Pairs:
