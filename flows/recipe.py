@@ -73,15 +73,23 @@ def load_recipe(root: Path, name: str) -> Recipe:
 def need_own_folder(recipe: Recipe, name: str) -> None:
     """Raise `RecipeError` if a local input lies where the graph does not look for this recipe."""
     own = f"data/inputs/{name}"
-    for section in ("source", "model"):
-        settings = getattr(recipe, section)
-        path = str(getattr(settings, "path", own))
-        if settings.kind == "file" and path != own and not path.startswith(own + "/"):
+    for key, path in _local_inputs(recipe):
+        if path != own and not path.startswith(own + "/"):
             raise RecipeError(
-                f"recipes/{name}.yaml: {section}.path: found '{path}', which is not in {own}/: "
+                f"recipes/{name}.yaml: {key}: found '{path}', which is not in {own}/: "
                 "a change there would not be seen",
                 fix=f"move it to {own}/ and name it there",
             )
+
+
+def _local_inputs(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Yield key and path of every local file or folder that a recipe names."""
+    for section in ("source", "model"):
+        settings = getattr(recipe, section)
+        if settings.kind == "file":
+            yield f"{section}.path", str(settings.path)
+    for number, one in enumerate(recipe.validation.contamination):
+        yield f"validation.contamination.{number}.path", one.path
 
 
 def parse_recipe(file: Path) -> Recipe:
@@ -141,12 +149,14 @@ def need_listed(root: Path, name: str) -> None:
 def add_to_line(root: Path, name: str) -> bool:
     """Put a recipe on the line by adding it to params.yaml; return whether it was missing.
 
-    Its folder of inputs is made too: the graph depends on it even where it stays empty.
+    Its folders of inputs and of accepted data are made too: the graph depends on them even where
+    they stay empty.
     """
-    inputs = root / "data" / "inputs" / name
-    if not inputs.is_dir():
-        inputs.mkdir(parents=True)
-        (inputs / ".gitkeep").touch()
+    for kind in ("inputs", "accepted"):
+        folder = root / "data" / kind / name
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            (folder / ".gitkeep").touch()
     if name in listed(root):
         return False
     file = root / "params.yaml"

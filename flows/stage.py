@@ -67,7 +67,8 @@ def run_stage(
     with ExitStack() as stack:
         context = _context(root, recipe, step, _listeners(root, recipe, stack))
         context.scratch.mkdir(parents=True, exist_ok=True)
-        made = step.load()(*inputs, *sections, out=data / step.output, context=context)
+        folders = {name: root / "data" / name / recipe for name in step.folders}
+        made = step.load()(*inputs, *sections, out=data / step.output, context=context, **folders)
     seconds = time.monotonic() - started
     _record_success(root, name, recipe, made, seconds)
     print(f"{name}: made {made.path.relative_to(root)} ({_size(made)}) in {seconds:.0f} s")

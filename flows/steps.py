@@ -13,13 +13,15 @@ from components.contracts.artefacts import Artefact
 class Step:
     """A stage: `function` ("module:name") is called as f(*inputs, *sections, out=…, context=…).
 
-    `inputs` and `output` are folder names below `data/RECIPE/`; `sections` are the recipe's.
+    `inputs` and `output` are folder names below `data/RECIPE/`; `sections` are the recipe's. Each
+    of `folders` is a plain folder `data/NAME/RECIPE/`, passed on as the keyword NAME.
     """
 
     function: str
     inputs: Mapping[str, type[Artefact]]
     sections: tuple[str, ...]
     output: str
+    folders: tuple[str, ...] = ()
 
     @property
     def module(self) -> str:
@@ -52,6 +54,7 @@ STEPS: dict[str, Step] = {
         {"raw": kinds.Raw},
         ("format", "validation"),
         "dataset",
+        folders=("accepted",),
     ),
     "tokenize": Step(
         "components.tokenization.tokenize:tokenize", BASE | DATASET, ("tokenization",), "tokens"

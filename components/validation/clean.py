@@ -1,7 +1,7 @@
 """Cleaning of the texts in a row, before anything is made of them."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 from components.validation.settings import ValidationSettings
@@ -10,9 +10,17 @@ MAX_ESCAPES = 3
 """Texts that went through several systems are escaped more than once: `&amp;#39;`."""
 
 
-def clean(fields: Mapping[str, Any], settings: ValidationSettings) -> dict[str, Any]:
-    """Return the fields with every text cleaned, at any depth."""
-    return {name: _clean(value, settings) for name, value in fields.items()}
+def clean(value: Any, settings: ValidationSettings) -> Any:
+    """Return `value` with every text in it cleaned, at any depth."""
+    if isinstance(value, str):
+        return CLEANERS[settings.whitespace](
+            _unescape(value) if settings.unescape_html and "&" in value else value
+        )
+    if isinstance(value, dict):
+        return {key: clean(part, settings) for key, part in value.items()}
+    if isinstance(value, list):
+        return [clean(part, settings) for part in value]
+    return value
 
 
 def has_entities(value: Any) -> bool:
@@ -24,23 +32,23 @@ def has_entities(value: Any) -> bool:
     return isinstance(value, list) and any(map(has_entities, value))
 
 
-def _clean(value: Any, settings: ValidationSettings) -> Any:
-    if isinstance(value, str):
-        return _clean_text(value, settings)
-    if isinstance(value, dict):
-        return {key: _clean(part, settings) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_clean(part, settings) for part in value]
-    return value
+def _keep(text: str) -> str:
+    return text.replace("\r\n", "\n")
 
 
-def _clean_text(text: str, settings: ValidationSettings) -> str:
-    if settings.unescape_html:
-        text = _unescape(text)
-    if settings.whitespace == "collapse":
-        return " ".join(text.split())
-    text = text.replace("\r\n", "\n")
-    return text.strip() if settings.whitespace == "strip" else text
+def _strip(text: str) -> str:
+    return text.replace("\r\n", "\n").strip()
+
+
+def _collapse(text: str) -> str:
+    return " ".join(text.split())
+
+
+CLEANERS: dict[str, Callable[[str], str]] = {
+    "keep": _keep,
+    "strip": _strip,
+    "collapse": _collapse,
+}
 
 
 def _unescape(text: str) -> str:

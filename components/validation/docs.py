@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,26 +64,81 @@ def offline(page: str) -> str:
 
 
 def _index(names: Sequence[str], results: Sequence[Any], facts: dict[str, Any]) -> str:
-    rows = "".join(
-        f'<tr><td><a href="{name}.html">{name}</a></td>'
-        f"<td>{'met' if result.success else 'not all met'}</td>"
-        f"<td>{result.statistics['successful_expectations']} of "
-        f"{result.statistics['evaluated_expectations']}</td></tr>"
+    suites = [
+        (
+            Raw(f'<a href="{name}.html">{name}</a>'),
+            "met" if result.success else "not all met",
+            f"{result.statistics['successful_expectations']} of "
+            f"{result.statistics['evaluated_expectations']}",
+        )
         for name, result in zip(names, results, strict=True)
-    )
-    taken = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{count:,}</td></tr>"
-        for name, count in facts["quarantined"].items()
-    )
+    ]
     count = facts["rows"]
     return (
         f"<!DOCTYPE html>\n<html><head>{_head()}<title>Data Docs</title></head><body>\n"
         f"<h1>Data Docs</h1>\n<p>{count['in']:,} rows in, {count['kept']:,} kept, "
         f"{count['quarantined']:,} quarantined.</p>\n"
-        f"<table><tr><th>suite</th><th>result</th><th>expectations met</th></tr>{rows}</table>\n"
-        f"<h2>Quarantined</h2>\n<table><tr><th>expectation</th><th>rows</th></tr>{taken}</table>\n"
-        "</body></html>\n"
+        + _table(("suite", "result", "expectations met"), suites)
+        + "<h2>Expectations</h2>\n"
+        + _table(("expectation", "says", "severity", "result"), map(_line, facts["expectations"]))
+        + _rows("Quarantined", facts["quarantined"], facts["quarantined_rows"])
+        + _rows("Warnings", facts["warnings"], facts["warned_rows"])
+        + _shape(facts)
+        + "</body></html>\n"
     )
+
+
+def _line(fact: dict[str, Any]) -> tuple[str, ...]:
+    result = f"{fact['figure']:g}" if "figure" in fact else f"{fact['unmet']:,} rows"
+    met = "met" if fact["success"] else f"not met: {result}"
+    return fact["expectation"], fact["says"], fact["severity"], met
+
+
+def _rows(title: str, counts: dict[str, int], rows: dict[str, list[dict[str, str]]]) -> str:
+    """Return how many rows each expectation names, and the first of them."""
+    lines = [
+        (name if not number else "", f"{count:,}" if not number else "", *one.values())
+        for name, count in counts.items()
+        for number, one in enumerate(rows.get(name) or [{"row": "", "value": "", "text": ""}])
+    ]
+    head = ("expectation", "rows", "first rows", "found", "text")
+    return f"<h2>{title}</h2>\n" + (_table(head, lines) if lines else "<p>None.</p>\n")
+
+
+def _shape(facts: dict[str, Any]) -> str:
+    """Return lengths, labels, cleaning and drift."""
+    bars = [
+        (f"{bar['from']:,} to {bar['to'] - 1:,}", f"{bar['rows']:,}")
+        for bar in facts["length_histogram"]
+    ]
+    labels = [
+        (split, name, f"{count:,}")
+        for split, counts in facts["labels"].items()
+        for name, count in counts.items()
+    ]
+    cleaned = [tuple(map(str, one.values())) for one in facts["cleaned"]["examples"]]
+    drift = [(name, f"{figure:g}") for name, figure in facts["drift"].items()]
+    parts: dict[str, tuple[Sequence[str], Sequence[Sequence[str]]]] = {
+        "Lengths": (("characters", "rows"), bars),
+        "Labels": (("split", "label", "rows"), labels),
+        "Cleaned": (("row", "before", "after"), cleaned),
+        "Drift from the last accepted data": (("figure", "value"), drift),
+    }
+    return "".join(f"<h2>{title}</h2>\n{_table(*part)}" for title, part in parts.items() if part[1])
+
+
+class Raw(str):
+    """Text that is HTML already."""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [_cells("th", head), *(_cells("td", row) for row in rows)]
+    return f"<table>{''.join(lines)}</table>\n"
+
+
+def _cells(tag: str, row: Sequence[str]) -> str:
+    cells = (cell if isinstance(cell, Raw) else html.escape(cell) for cell in row)
+    return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>\n"
 
 
 def _head() -> str:

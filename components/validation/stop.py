@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 
 from components.contracts.errors import DataError, did_you_mean
-from components.validation.rows import Row
+from components.validation.rows import Rows
 from components.validation.suite import Finding
 
 SHOWN = 5
 """How many failing rows an error names for each expectation."""
 
 FIXES = {
-    "columns": "name the right columns in the recipe's format section",
+    "columns": "name the right columns in the recipe's format section (groups: "
+    "validation.splits.group_by)",
     "label": "mend these labels, add them to format.label.names, or set "
     "validation.severity.label: quarantine",
     "format": "mend these rows, or set validation.severity.format: quarantine",
@@ -19,15 +20,17 @@ FIXES = {
     "min_rows": "bring more rows, or lower validation.min_rows",
     "label_share": "bring more rows of this label, or lower validation.min_label_share",
     "split_rows": "bring more rows, or give the split a larger share in validation.splits",
+    "drift": "look at what has changed, then accept the data, raise validation.max_psi or max_ks, "
+    "or set validation.severity.drift: warn",
 }
 
 
-def stop_if_needed(findings: Sequence[Finding], rows: Sequence[Row], rows_in: int) -> None:
+def stop_if_needed(findings: Sequence[Finding], rows: Rows) -> None:
     """Raise `DataError` if an expectation with severity `stop` is not met."""
     failed = [f for f in findings if not f.success and f.check.severity == "stop"]
     if not failed:
         return
-    lines = [f"the data is not fit to train on ({rows_in:,} rows read):"]
+    lines = [f"the data is not fit to train on ({len(rows):,} rows read):"]
     for finding in failed:
         lines += _lines(finding, rows)
     names = dict.fromkeys(finding.check.name for finding in failed)
@@ -37,7 +40,7 @@ def stop_if_needed(findings: Sequence[Finding], rows: Sequence[Row], rows_in: in
 
 def missing_columns(findings: Sequence[Finding], columns: Sequence[str]) -> None:
     """Raise `DataError` if a column that the format needs is not in the source."""
-    missing = [f.check.arguments["column"] for f in findings if not f.success]
+    missing = [f.check.column for f in findings if not f.success]
     if missing:
         guesses = [f"'{name}'{did_you_mean(name, columns)}" for name in missing]
         raise DataError(
@@ -47,21 +50,11 @@ def missing_columns(findings: Sequence[Finding], columns: Sequence[str]) -> None
         )
 
 
-def _lines(finding: Finding, rows: Sequence[Row]) -> list[str]:
-    check = finding.check
-    if not rows:
-        value = finding.unmet[0].value if finding.unmet else "?"
-        return [f"  {check.name}: expected {check.says}, found {_figure(value)}"]
-    lines = [f"  {check.name}: expected that {check.says}; {len(finding.unmet):,} rows fail"]
-    for unmet in finding.unmet[:SHOWN]:
-        lines.append(f"    {rows[unmet.index].place}: {unmet.value[:160]}")
-    if len(finding.unmet) > SHOWN:
-        lines.append("    …")
-    return lines
-
-
-def _figure(value: str) -> str:
-    try:
-        return f"{float(value):.4g}"
-    except ValueError:
-        return value
+def _lines(finding: Finding, rows: Rows) -> list[str]:
+    check, faults = finding.check, finding.faults
+    if finding.figure is not None:
+        return [f"  {check.name}: expected {check.says}, found {finding.figure:.4g}"]
+    lines = [f"  {check.name}: expected that {check.says}; {len(faults):,} rows fail"]
+    first = zip(faults.index[:SHOWN].tolist(), faults.values[:SHOWN], strict=True)
+    lines += [f"    {rows.place(row)}: {value[:160]}" for row, value in first]
+    return [*lines, "    …"] if len(faults) > SHOWN else lines

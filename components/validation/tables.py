@@ -1,32 +1,28 @@
 """The tables of the dataset artefact."""
 
 import json
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from components.contracts.tables import dataset_schema
-from components.validation.identity import SPLITS, row_id
-from components.validation.outcome import Outcome, Quarantined
-from components.validation.rows import Row
+from components.validation.identity import SPLITS
+from components.validation.outcome import Outcome
 
 
-def write_tables(folder: Path, outcome: Outcome, splits: Sequence[str]) -> None:
-    """Write a table a split (in the order of the source) and `quarantine.parquet`."""
+def write_tables(folder: Path, outcome: Outcome, splits: Any) -> None:
+    """Write a table a split (in the order of the source) and `quarantine.parquet`.
+
+    `splits` is the split of every kept row, as an index in `SPLITS`.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    seen: Counter[str] = Counter()
-    by_split: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
-    for row, split in zip(outcome.kept, splits, strict=True):
-        by_split[split].append(_line(row, seen))
-    for split, lines in by_split.items():
-        table = pa.Table.from_pylist(lines, schema=dataset_schema())
+    kept = outcome.rows.table.select(dataset_schema().names).take(pa.array(outcome.kept))
+    kept = _with_single_ids(kept)
+    for number, split in enumerate(SPLITS):
+        table = kept.filter(pa.array(splits == number)).cast(dataset_schema())
         pq.write_table(table, folder / f"{split}.parquet")
-    taken = [_quarantined(entry) for entry in outcome.quarantined]
-    table = pa.Table.from_pylist(taken, schema=quarantine_schema())
-    pq.write_table(table, folder / "quarantine.parquet")
+    pq.write_table(_quarantine(outcome), folder / "quarantine.parquet")
 
 
 def quarantine_schema() -> Any:
@@ -45,34 +41,40 @@ def quarantine_schema() -> Any:
     )
 
 
-def _line(row: Row, seen: Counter[str]) -> dict[str, Any]:
-    example = row.example
-    if example is None:
-        raise AssertionError(f"{row.place} was kept without an example")
-    identity = row_id(example)
-    seen[identity] += 1
-    if seen[identity] > 1:  # only when the recipe lets duplicates stay
-        identity = f"{identity}-{seen[identity]}"
-    return {
-        "id": identity,
-        "source": row.source,
-        "row": row.row,
-        "text": example.text,
-        "messages": json.dumps(example.messages, ensure_ascii=False),
-        "answer": example.answer,
-        "choices": list(example.choices),
-        "target": example.target,
-        "rejected": example.rejected,
-        "references": list(example.references),
-    }
+def _quarantine(outcome: Outcome) -> Any:
+    import pyarrow as pa
+
+    rows = outcome.quarantined
+    table = outcome.rows.table.select(["source", "row"]).take(pa.array(rows))
+    why = [outcome.why(row) for row in rows.tolist()]
+    fields = [_json(one) for one in outcome.rows.as_they_came(rows)]
+    columns = [
+        *table.columns,
+        pa.array([finding.check.name for finding, _ in why], pa.string()),
+        pa.array([finding.check.severity for finding, _ in why], pa.string()),
+        pa.array([value for _, value in why], pa.string()),
+        pa.array(fields, pa.string()),
+    ]
+    return pa.Table.from_arrays(columns, schema=quarantine_schema())
 
 
-def _quarantined(entry: Quarantined) -> dict[str, Any]:
-    return {
-        "source": entry.row.source,
-        "row": entry.row.row,
-        "expectation": entry.expectation,
-        "severity": "quarantine",
-        "value": entry.value,
-        "fields": json.dumps(entry.row.before, ensure_ascii=False),
-    }
+def _with_single_ids(kept: Any) -> Any:
+    """Number the ids of equal rows: only when the recipe lets duplicates stay are there any."""
+    import pandas as pd
+    import pyarrow as pa
+
+    ids = pd.Series(kept["id"].to_numpy(zero_copy_only=False), dtype=object)
+    if ids.is_unique:
+        return kept
+    again = ids.groupby(ids).cumcount()
+    single = ids.where(again == 0, ids + "-" + (again + 1).astype(str))
+    return kept.set_column(0, kept.schema.field(0), pa.array(single.to_list(), pa.string()))
+
+
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair: only its escape can be stored
+        return json.dumps(value)
+    return text

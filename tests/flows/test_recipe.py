@@ -208,7 +208,22 @@ def test_a_local_input_in_another_recipe_s_folder_is_refused(project: Path) -> N
         load_recipe(project, "mine")
 
 
-def test_a_recipe_put_on_the_line_gets_its_folder_of_inputs(project: Path) -> None:
+def test_an_evaluation_set_in_another_folder_is_refused(project: Path) -> None:
+    tiny = (REPOSITORY / "recipes" / "tiny.yaml").read_text(encoding="utf-8")
+    (project / "recipes" / "mine.yaml").write_text(
+        tiny.replace("inputs/tiny", "inputs/mine").replace(
+            "validation:", "validation:\n  contamination: [{path: elsewhere/test.jsonl}]"
+        ),
+        encoding="utf-8",
+    )
     add_to_line(project, "mine")
 
-    assert (project / "data" / "inputs" / "mine").is_dir()
+    with pytest.raises(RecipeError, match=r"contamination\.0\.path: found 'elsewhere/test\.jsonl'"):
+        load_recipe(project, "mine")
+
+
+def test_a_recipe_put_on_the_line_gets_its_folders(project: Path) -> None:
+    add_to_line(project, "mine")
+
+    assert (project / "data" / "inputs" / "mine" / ".gitkeep").is_file()
+    assert (project / "data" / "accepted" / "mine" / ".gitkeep").is_file()

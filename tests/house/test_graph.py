@@ -45,6 +45,7 @@ def test_stage_reads_writes_and_is_set_as_its_step_says(name: str) -> None:
     assert stage["outs"] == [DATA + step.output]
     assert stage["params"] == [{RECIPE: list(step.sections)}]
     assert {d.removeprefix(DATA) for d in stage["deps"] if d.startswith(DATA)} == set(step.inputs)
+    assert {f"data/{name}/${{item.recipe}}" for name in step.folders} <= set(stage["deps"])
 
 
 @pytest.mark.parametrize("name", STEPS)

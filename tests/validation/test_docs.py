@@ -1,11 +1,14 @@
 """Data Docs: the same bytes whenever they are made, and readable without the web."""
 
+import html
 import re
 from typing import Any
 
 import pytest
 
 from components.contracts.kinds import Dataset
+from components.validation.custom import CLASSES
+from components.validation.settings import Severities
 
 ROWS = [{"text": f"row number {n}", "label": ("bad", "good")[n % 2]} for n in range(60)]
 DIRTY = [*ROWS, ROWS[0], {"text": "<script>alert(1)</script>\ufffd", "label": "good"}]
@@ -28,12 +31,32 @@ def test_building_again_later_gives_the_same_bytes(run: Any, dataset: Dataset) -
 
 def test_a_page_for_every_suite_and_an_index(dataset: Dataset) -> None:
     docs = {name for name in dataset.files if name.startswith("docs/")}
-    assert docs == {f"docs/{n}.html" for n in ("index", "columns", "rows", "repeats", "totals")}
+    suites = ("columns", "rows", "repeats", "splits", "totals")
+    assert docs == {f"docs/{name}.html" for name in ("index", *suites)}
     index = (dataset.path / "docs/index.html").read_text()
+    assert "&lt;script&gt;alert(1)" in index
     assert "62 rows in, 60 kept, 2 quarantined" in index
     repeats = (dataset.path / "docs/repeats.html").read_text()
     assert "no text comes twice" in repeats
     assert "demo.jsonl:1" in repeats
+
+
+def test_every_expectation_stands_under_its_own_name_with_its_own_sentence(
+    dataset: Dataset,
+) -> None:
+    pages = {n: (dataset.path / n).read_text() for n in dataset.files if n.startswith("docs/")}
+    index = pages.pop("docs/index.html")
+    for fact in dataset.facts["expectations"]:
+        if fact["expectation"] == "columns":
+            continue  # Great Expectations has a page without sentences for it
+        said = f"{fact['says']} — {fact['expectation']}, {fact['severity']}"
+        assert any(said in html.unescape(page) for page in pages.values()), said
+        assert fact["says"] in html.unescape(index)
+
+
+def test_no_severity_without_an_expectation() -> None:
+    assert set(CLASSES) == {*Severities.model_fields, "columns"}
+    assert len(set(CLASSES.values())) == len(CLASSES)
 
 
 def test_pages_hold_no_clock_no_random_names_and_load_nothing(dataset: Dataset) -> None:

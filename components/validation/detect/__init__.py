@@ -1,0 +1,1 @@
+"""Detectors of faults in texts: whole columns in, one finding a row out."""
