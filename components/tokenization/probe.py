@@ -144,22 +144,22 @@ def compile_probing(environment: Any, source: str) -> Any | None:
             return first
 
     tree = environment.parse(source)
-    hidden = (nodes.Macro, nodes.CallBlock, nodes.AssignBlock, nodes.FilterBlock, nodes.Mod)
-    compares = tree.find_all(nodes.Compare)
-    if any(map(is_hole, source)) or tree.find(hidden) or any(map(_searched, compares)):
+    hidden = (nodes.Macro, nodes.CallBlock, nodes.AssignBlock, nodes.FilterBlock)
+    suspects = [*tree.find_all(nodes.Compare), *tree.find_all(nodes.Mod)]
+    if any(map(is_hole, source)) or tree.find(hidden) or any(map(_hides, suspects)):
         return None
     own = environment.overlay()
     own.filters = {name: _guarded(name, filter) for name, filter in own.filters.items()}
     return own.from_string(Joined().visit(tree))
 
 
-def _searched(compare: Any) -> bool:
-    """Say whether something is looked for in a literal text: a probe would not see that."""
+def _hides(node: Any) -> bool:
+    """Say whether a probe might not see this: a search in a literal text, or `%` as formatting."""
     from jinja2 import nodes
 
-    return any(
-        op.op in ("in", "notin") and isinstance(op.expr, nodes.Const) for op in compare.ops
-    )
+    if isinstance(node, nodes.Mod):
+        return not (isinstance(node.right, nodes.Const) and isinstance(node.right.value, int))
+    return any(op.op in ("in", "notin") and isinstance(op.expr, nodes.Const) for op in node.ops)
 
 
 def _guarded(name: str, filter: Callable[..., Any]) -> Callable[..., Any]:

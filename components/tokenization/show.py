@@ -106,11 +106,15 @@ def marked(pieces: Iterable[Piece], marks: tuple[str, str] = MARKS) -> str:
 
 
 def marked_ids(tokenizer: Tokenizer, ids: Sequence[int], trained: Sequence[bool]) -> str:
-    """Do as `marked` for token ids."""
-    stretches = groupby(zip(ids, trained, strict=True), key=lambda pair: bool(pair[1]))
-    return with_marks(
-        (tokenizer.decode([int(token) for token, _ in stretch]), flag) for flag, stretch in stretches
-    )
+    """Do as `marked` for token ids [n] and what is trained of them [n]."""
+    parts, known, end = [], "", 0
+    whole = [int(token) for token in ids]
+    for flag, stretch in groupby(map(bool, trained)):
+        end += len(list(stretch))
+        text = tokenizer.decode(whole[:end])  # from the start: a decoder may drop a first space
+        parts.append((text[len(known) :], flag))
+        known = text
+    return with_marks(parts)
 
 
 def with_marks(parts: Iterable[tuple[str, bool]], marks: tuple[str, str] = MARKS) -> str:

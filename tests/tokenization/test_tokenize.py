@@ -77,12 +77,26 @@ def test_the_text_of_a_row_goes_without_template(run: Any, tiny_base: BaseModelF
     assert line["text_bytes"] == 6
 
 
-def test_a_conversation_trains_its_last_answer(run: Any, tiny_base: BaseModelFolder) -> None:
+def test_a_conversation_trains_every_answer_with_its_end(
+    run: Any, tiny_base: BaseModelFolder
+) -> None:
     (line,) = lines(run([chat("one", "1", "two", "2")]))
     trained = [token for token in line["labels"] if token != IGNORED]
-    assert text_of(tiny_base, trained) == "2<|im_end|>"
+    assert text_of(tiny_base, trained) == "1<|im_end|>2<|im_end|>"
+    assert (line["answers"], line["trained_answers"]) == (2, 2)
+    spans = line["answer_spans"]
+    pieces = [line["input_ids"][a:b] for a, b in zip(spans[::2], spans[1::2], strict=True)]
+    assert [text_of(tiny_base, ids) for ids in pieces] == ["1<|im_end|>", "2<|im_end|>"]
+    assert line["eos_trained"]
     assert line["choice_ids"] == []
     assert line["target"] == -1
+
+
+def test_the_last_answer_alone_can_be_trained(run: Any, tiny_base: BaseModelFolder) -> None:
+    (line,) = lines(run([chat("one", "1", "two", "2")], completion_only_loss=True))
+    trained = [token for token in line["labels"] if token != IGNORED]
+    assert text_of(tiny_base, trained) == "2<|im_end|>"
+    assert (line["answers"], line["trained_answers"]) == (2, 1)
 
 
 def test_the_whole_conversation_can_be_trained(run: Any) -> None:
