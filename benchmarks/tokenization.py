@@ -1,0 +1,328 @@
+"""Tokens a second of tokenisation with mask and ledger, against `datasets.map`, in one paired run.
+
+Ours is the whole tokenize step: read rows, template, ids, labels, ledger, checks, Parquet, digests.
+The peers are what people usually pass to `datasets.map`; they give ids and labels, and no ledger.
+Each writes its result to disk. Rows are made of the docstrings of the standard library.
+
+    python benchmarks/tokenization.py [--quick] [--model FOLDER_WITH_TOKENIZER]
+
+The last line is a JSON object of ratios: ours to the peer, above 1 where ours is faster.
+"""
+
+import argparse
+import ast
+import json
+import os
+import random
+import resource
+import shutil
+import statistics
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from components.contracts.artefacts import write_json
+from components.contracts.events import Context
+from components.contracts.kinds import BaseModelFolder, Dataset
+from components.contracts.tables import dataset_schema
+from components.tokenization.settings import TokenizationSettings
+from components.tokenization.tokenize import tokenize
+
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+SETTINGS = TokenizationSettings(max_length=8192)
+CHATML = (
+    "{% for message in messages %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+MARKED = (
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n'}}"
+    "{% if message['role'] == 'assistant' %}"
+    "{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}{{ '\n' }}"
+    "{% else %}{{ message['content'] + '<|im_end|>' + '\n' }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+ROLES = ("user", "assistant")
+
+
+def docstrings() -> list[str]:
+    """Return the paragraphs of all docstrings of the standard library, in a fixed order."""
+    texts: dict[str, None] = {}
+    for file in sorted(Path(sysconfig.get_path("stdlib")).glob("**/*.py")):
+        if "site-packages" in file.parts or "test" in file.parts:
+            continue
+        try:
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+        except (SyntaxError, UnicodeDecodeError):
+            continue  # files that are wrong on purpose
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                for part in (ast.get_docstring(node) or "").split("\n\n"):
+                    texts |= {part.strip(): None}
+    return [text for text in texts if len(text) > 20]
+
+
+def corpora(texts: list[str], scale: int) -> dict[str, list[list[dict[str, str]]]]:
+    """Return conversations: one-line questions with a label, chats of three answers, long ones."""
+    rng = random.Random(0)
+    lines = [" ".join(text.split())[:160] for text in texts]
+    task = "What is this about? Answer with one word: code, data or other."
+    labels = ("code", "data", "other")
+
+    def joined(count: int) -> str:
+        return "\n\n".join(rng.choices(texts, k=count))
+
+    def turns(*contents: str) -> list[dict[str, str]]:
+        return [{"role": ROLES[n % 2], "content": text} for n, text in enumerate(contents)]
+
+    system = {"role": "system", "content": task}
+    return {
+        "short": [
+            [system, *turns(rng.choice(lines), rng.choice(labels))] for _ in range(8000 * scale)
+        ],
+        "chat": [turns(*(joined(2) for _ in range(6))) for _ in range(700 * scale)],
+        "long": [turns(joined(12), joined(8)) for _ in range(400 * scale)],
+    }
+
+
+def make_model(folder: Path, texts: list[str]) -> None:
+    """Train a byte-level BPE of 16k tokens with the cuts of GPT-2."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=16_000,
+        special_tokens=[AddedToken(t, normalized=False, special=True) for t in SPECIAL],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    folder.mkdir(parents=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    names = {"bos_token": SPECIAL[1], "eos_token": SPECIAL[2]}
+    write_json(
+        folder / "tokenizer_config.json", names | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    )
+
+
+def make_base(place: Path, model: Path) -> BaseModelFolder:
+    """Return a base model folder that holds the tokenizer only, with the template of ChatML."""
+    with BaseModelFolder.write(place) as draft:
+        folder = draft.folder / "model"
+        folder.mkdir()
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(model / name, folder)
+        (folder / "chat_template.jinja").write_text(CHATML, encoding="utf-8")
+    return BaseModelFolder.open(place)
+
+
+def make_dataset(place: Path, conversations: list[list[dict[str, str]]]) -> Dataset:
+    rows = [
+        {
+            "id": str(n),
+            "source": "made",
+            "row": n,
+            "text": turns[-2]["content"],
+            "messages": json.dumps(turns),
+            "answer": turns[-1]["content"],
+            "choices": [],
+            "target": -1,
+        }
+        for n, turns in enumerate(conversations)
+    ]
+    with Dataset.write(place) as draft:
+        for split in ("train", "validation", "test"):
+            table = pa.Table.from_pylist(rows if split == "train" else [], schema=dataset_schema())
+            pq.write_table(table, draft.folder / f"{split}.parquet")
+    return Dataset.open(place)
+
+
+Map = Callable[[Any], dict[str, Any]]
+
+
+def by_prompt_length(tokenizer: Any) -> Map:
+    """The usual function for a prompt and its answer: tokenise both, mask the prompt's length."""
+
+    def function(row: Any) -> dict[str, Any]:
+        turns = row["messages"]
+        prompt = tokenizer.apply_chat_template(
+            turns[:-1], add_generation_prompt=True, return_dict=False
+        )
+        ids = tokenizer.apply_chat_template(turns, return_dict=False)
+        return {"input_ids": ids, "labels": [-100] * len(prompt) + ids[len(prompt) :]}
+
+    return function
+
+
+def by_mask(tokenizer: Any) -> Map:
+    """The usual function for every answer: the template's generation marks."""
+
+    def function(row: Any) -> dict[str, Any]:
+        done = tokenizer.apply_chat_template(
+            row["messages"],
+            chat_template=MARKED,
+            return_dict=True,
+            return_assistant_tokens_mask=True,
+        )
+        ids, mask = done["input_ids"], done["assistant_masks"]
+        return {
+            "input_ids": ids,
+            "labels": [i if m else -100 for i, m in zip(ids, mask, strict=True)],
+        }
+
+    return function
+
+
+def by_prompt_length_batched(tokenizer: Any) -> Map:
+    """Many rows a call: render both, encode both in one batch each."""
+
+    def function(rows: Any) -> dict[str, Any]:
+        prompts = tokenizer.apply_chat_template(
+            [turns[:-1] for turns in rows["messages"]], add_generation_prompt=True, tokenize=False
+        )
+        wholes = tokenizer.apply_chat_template(rows["messages"], tokenize=False)
+        sizes = [len(ids) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]]
+        all_ids = tokenizer(wholes, add_special_tokens=False)["input_ids"]
+        labels = [[-100] * n + ids[n:] for n, ids in zip(sizes, all_ids, strict=True)]
+        return {"input_ids": all_ids, "labels": labels}
+
+    return function
+
+
+def by_mask_batched(tokenizer: Any) -> Map:
+    """Many rows a call: the template's generation marks."""
+
+    def function(rows: Any) -> dict[str, Any]:
+        done = tokenizer.apply_chat_template(
+            rows["messages"],
+            chat_template=MARKED,
+            return_dict=True,
+            return_assistant_tokens_mask=True,
+        )
+        labels = [
+            [i if m else -100 for i, m in zip(ids, mask, strict=True)]
+            for ids, mask in zip(done["input_ids"], done["assistant_masks"], strict=True)
+        ]
+        return {"input_ids": done["input_ids"], "labels": labels}
+
+    return function
+
+
+PEERS = {
+    "rows, prompt length": (by_prompt_length, False),
+    "rows, assistant mask": (by_mask, False),
+    "batches, prompt length": (by_prompt_length_batched, True),
+    "batches, assistant mask": (by_mask_batched, True),
+}
+SUITED = {"short": list(PEERS), "long": list(PEERS), "chat": [p for p in PEERS if "mask" in p]}
+"""Prompt lengths cannot mask a conversation of several answers."""
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Return wall seconds, CPU seconds (children too) and the result."""
+    start, times = time.perf_counter(), os.times()
+    result = function()
+    after = os.times()
+    used = sum(after[:4]) - sum(times[:4])
+    return time.perf_counter() - start, used, result
+
+
+def check(ours: Path, theirs: Any, tokenizer: Any) -> None:
+    """Raise unless both train the same tokens of the same rows; ours end at the last answer."""
+    table = pq.read_table(ours, columns=["input_ids", "labels"]).slice(0, 200).to_pylist()
+    for line, row in zip(table, theirs.select(range(len(table))), strict=True):
+        n = len(line["input_ids"])
+        assert row["input_ids"][:n] == line["input_ids"]
+        assert tokenizer.decode(row["input_ids"][n:]) == "\n"
+        assert row["labels"][:n] == line["labels"]
+
+
+def run(name: str, turns: Any, base: BaseModelFolder, folder: Path, rounds: int) -> dict[str, Any]:
+    """Time ours and the peers in turn, `rounds` times; return the ratios of tokens a second."""
+    import datasets
+    from transformers import PreTrainedTokenizerFast
+
+    hf = PreTrainedTokenizerFast.from_pretrained(base.model)
+    ours = make_dataset(folder / "dataset", turns)
+    theirs = datasets.Dataset.from_list([{"messages": one} for one in turns])
+    theirs.save_to_disk(folder / "theirs")
+    theirs = datasets.load_from_disk(folder / "theirs")
+    context = Context(root=folder, scratch=folder)
+    walls: dict[str, list[float]] = {}
+    cpus: dict[str, float] = {}
+    tokens = 0
+    for count in range(rounds):
+        wall, cpu, made = timed(
+            lambda: tokenize(base, ours, SETTINGS, out=folder / "tokens", context=context)
+        )
+        tokens = made.facts["splits"]["train"]["tokens"]
+        walls.setdefault("tuneline", []).append(wall)
+        cpus["tuneline"] = cpu
+        for peer in SUITED[name]:
+            make, batched = PEERS[peer]
+            for processes in (1, 2):
+                label = f"{peer}, num_proc={processes}"
+                wall, cpu, mapped = timed(
+                    lambda: theirs.map(
+                        make(hf),
+                        batched=batched,
+                        num_proc=processes if processes > 1 else None,
+                        remove_columns=["messages"],
+                        load_from_cache_file=False,
+                    )
+                )
+                if not count:
+                    check(made.split("train"), mapped, hf)
+                walls.setdefault(label, []).append(wall)
+                cpus[label] = cpu
+    best = {label: min(seen) for label, seen in walls.items()}
+    print(f"\n{name}: {len(turns):,} rows, {tokens:,} tokens, best of {rounds}")
+    print(f"{'':<38}{'tokens/s':>12}{'CPU s':>8}{'ours is faster by':>20}")
+    for label in best:
+        ratio = best[label] / best["tuneline"]
+        print(f"{label:<38}{tokens / best[label]:>12,.0f}{cpus[label]:>8.2f}{ratio:>20.2f}")
+    return {k: round(v / best["tuneline"], 2) for k, v in best.items() if k != "tuneline"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="at most 5 minutes")
+    parser.add_argument("--model", type=Path, help="a folder with a tokenizer (byte-level BPE)")
+    options = parser.parse_args()
+    import datasets
+
+    datasets.disable_progress_bars()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        texts = docstrings()
+        model = options.model or folder / "model"
+        if options.model is None:
+            make_model(model, texts)
+        base = make_base(folder / "base", model)
+        ratios = {}
+        scale, rounds = (1, 2) if options.quick else (5, 3)
+        for name, turns in corpora(texts, scale).items():
+            (folder / name).mkdir()
+            ratios[name] = run(name, turns, base, folder / name, rounds)
+    rows = [v for one in ratios.values() for k, v in one.items() if k.startswith("rows")]
+    batches = [v for one in ratios.values() for k, v in one.items() if k.startswith("batches")]
+    worst = {"usual_least": min(rows), "batched_least": min(batches)}
+    worst |= {"usual_median": statistics.median(rows), "batched_median": statistics.median(batches)}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"\npeak memory of this process, peers included: {peak:.2f} GB")
+    print(json.dumps(worst | ratios))
+
+
+if __name__ == "__main__":
+    main()
