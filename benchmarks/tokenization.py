@@ -22,6 +22,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ MARKED = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 ROLES = ("user", "assistant")
+OURS = "tuneline"
 
 
 def docstrings() -> list[str]:
@@ -238,8 +240,11 @@ def timed(function: Callable[[], Any]) -> tuple[float, float, Any]:
     return time.perf_counter() - start, used, result
 
 
-def check(ours: Path, theirs: Any, tokenizer: Any) -> None:
+def check(ours: Path, theirs: Any, model: Path) -> None:
     """Raise unless both train the same tokens of the same rows; ours end at the last answer."""
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(model)
     table = pq.read_table(ours, columns=["input_ids", "labels"]).slice(0, 200).to_pylist()
     for line, row in zip(table, theirs.select(range(len(table))), strict=True):
         n = len(line["input_ids"])
@@ -248,51 +253,64 @@ def check(ours: Path, theirs: Any, tokenizer: Any) -> None:
         assert row["labels"][:n] == line["labels"]
 
 
-def run(name: str, turns: Any, base: BaseModelFolder, folder: Path, rounds: int) -> dict[str, Any]:
-    """Time ours and the peers in turn, `rounds` times; return the ratios of tokens a second."""
+def mapped(rows: Any, function: Map, *, batched: bool, processes: int) -> Any:
+    """Do what users do: `Dataset.map`, its result written to disk."""
+    return rows.map(
+        function,
+        batched=batched,
+        num_proc=processes if processes > 1 else None,
+        remove_columns=["messages"],
+        load_from_cache_file=False,
+    )
+
+
+def contenders(
+    name: str, turns: Any, base: BaseModelFolder, folder: Path
+) -> dict[str, Callable[[], Any]]:
+    """Return what is timed, by label; each call gives its result."""
     import datasets
     from transformers import PreTrainedTokenizerFast
 
     hf = PreTrainedTokenizerFast.from_pretrained(base.model)
     ours = make_dataset(folder / "dataset", turns)
-    theirs = datasets.Dataset.from_list([{"messages": one} for one in turns])
-    theirs.save_to_disk(folder / "theirs")
-    theirs = datasets.load_from_disk(folder / "theirs")
-    context = Context(root=folder, scratch=folder)
-    walls: dict[str, list[float]] = {}
-    cpus: dict[str, float] = {}
-    tokens = 0
-    for count in range(rounds):
-        wall, cpu, made = timed(
-            lambda: tokenize(base, ours, SETTINGS, out=folder / "tokens", context=context)
-        )
-        tokens = made.facts["splits"]["train"]["tokens"]
-        walls.setdefault("tuneline", []).append(wall)
-        cpus["tuneline"] = cpu
-        for peer in SUITED[name]:
-            make, batched = PEERS[peer]
-            for processes in (1, 2):
-                label = f"{peer}, num_proc={processes}"
-                wall, cpu, mapped = timed(
-                    lambda: theirs.map(
-                        make(hf),
-                        batched=batched,
-                        num_proc=processes if processes > 1 else None,
-                        remove_columns=["messages"],
-                        load_from_cache_file=False,
-                    )
-                )
-                if not count:
-                    check(made.split("train"), mapped, hf)
-                walls.setdefault(label, []).append(wall)
-                cpus[label] = cpu
-    best = {label: min(seen) for label, seen in walls.items()}
+    datasets.Dataset.from_list([{"messages": one} for one in turns]).save_to_disk(folder / "rows")
+    rows = datasets.load_from_disk(folder / "rows")
+    out, context = folder / "tokens", Context(root=folder, scratch=folder)
+    found: dict[str, Callable[[], Any]] = {
+        OURS: partial(tokenize, base, ours, SETTINGS, out=out, context=context)
+    }
+    for peer in SUITED[name]:
+        make, batched = PEERS[peer]
+        for processes in (1, 2):
+            found[f"{peer}, num_proc={processes}"] = partial(
+                mapped, rows, make(hf), batched=batched, processes=processes
+            )
+    return found
+
+
+def run(name: str, turns: Any, base: BaseModelFolder, folder: Path, rounds: int) -> dict[str, Any]:
+    """Time ours and the peers in turn, `rounds` times; return the ratios of tokens a second."""
+    wall: dict[str, list[float]] = {}
+    cpu: dict[str, list[float]] = {}
+    results: dict[str, Any] = {}
+    calls = contenders(name, turns, base, folder)
+    for _ in range(rounds):
+        for label, call in calls.items():
+            seconds, used, results[label] = timed(call)
+            wall.setdefault(label, []).append(seconds)
+            cpu.setdefault(label, []).append(used)
+    made = results.pop(OURS)
+    for theirs in results.values():
+        check(made.split("train"), theirs, base.model)
+    tokens = made.facts["splits"]["train"]["tokens"]
+    best, least = ({k: min(v) for k, v in seen.items()} for seen in (wall, cpu))
     print(f"\n{name}: {len(turns):,} rows, {tokens:,} tokens, best of {rounds}")
-    print(f"{'':<38}{'tokens/s':>12}{'CPU s':>8}{'ours is faster by':>20}")
+    print(f"{'':<36}{'tokens/s':>11}{'CPU s':>8}{'times ours, wall':>18}{'CPU':>7}")
     for label in best:
-        ratio = best[label] / best["tuneline"]
-        print(f"{label:<38}{tokens / best[label]:>12,.0f}{cpus[label]:>8.2f}{ratio:>20.2f}")
-    return {k: round(v / best["tuneline"], 2) for k, v in best.items() if k != "tuneline"}
+        times, work = best[label] / best[OURS], least[label] / least[OURS]
+        rate = tokens / best[label]
+        print(f"{label:<36}{rate:>11,.0f}{least[label]:>8.2f}{times:>18.2f}{work:>7.2f}")
+    return {k: round(v / best[OURS], 2) for k, v in best.items() if k != OURS}
 
 
 def main() -> None:

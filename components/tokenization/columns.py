@@ -133,8 +133,7 @@ def make_table(lines: Sequence[Line], flat: Flat, ledger: Ledger, batch: Any) ->
         "text_bytes": pc.binary_length(batch["text"]),
         "answer_spans": _lists([_spans(line) for line in lines]),
     }
-    written = {name: pa.array(getattr(ledger, name)) for name in LEDGER}
-    columns |= {name: values for name, values in written.items()}
+    columns |= {name: pa.array(getattr(ledger, name)) for name in LEDGER}
     schema = tokens_schema()
     return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 

@@ -59,9 +59,7 @@ class Encoder:
             for ids, inside in self.encode_spans([ANCHOR + text for text in texts], moved)
         ]
 
-    def encode_spans(
-        self, texts: Sequence[str], spans: Sequence[Sequence[Span]]
-    ) -> list[Marked]:
+    def encode_spans(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Marked]:
         """Return the ids of each text, and the tokens that lie wholly inside each span of it.
 
         Raises `ModelError` when the tokenizer cannot tell where its tokens stand in a text.

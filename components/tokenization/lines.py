@@ -12,13 +12,12 @@ Ids = list[int]
 
 @dataclass(slots=True)
 class Line:
-    """`head` and `tail` make the row; `tail` is trained unless `tail_parts` says which parts of it.
+    """A row is `head` and `tail`; `tail` is trained unless `tail_parts` says which parts of it.
 
-    `prompt_tokens` is the length of `head` for a conversation, 0 for plain text. `earlier` are the
-    answers inside `head`, `parts` what is trained of them (token positions). `text` is the row's own
-    text without template. `answers` counts the
-    assistant's turns, `rewritten` those that cannot be trained. `cut` are tokens left out, `needed`
-    is the length with the longer of both answers.
+    `text` is the row's own text without template. `prompt_tokens` is the length of `head` for a
+    conversation, 0 for plain text. `earlier` are the answers inside `head`, `parts` what is trained
+    of them (token positions). `answers` counts the assistant's turns, `rewritten` those that cannot
+    be trained. `cut` are tokens left out, `needed` is the length with the longer of both answers.
     """
 
     head: Ids

@@ -137,7 +137,7 @@ def compile_probing(environment: Any, source: str) -> Any | None:
     class Joined(NodeTransformer):
         """`a ~ b` joins below Python, where a probe sees nothing; `a + b` does not."""
 
-        def visit_Concat(self, node: Any) -> Any:
+        def visit_Concat(self, node: Any) -> Any:  # noqa: N802 (jinja names it)
             first, *rest = map(self.visit, node.nodes)
             for other in rest:
                 first = nodes.Add(first, other, lineno=node.lineno)
@@ -231,9 +231,21 @@ def probe_class(notes: Notes) -> type[str]:
 
 
 UNFORESEEN = (
-    "__format__ __ge__ __getitem__ __gt__ __hash__ __iter__ __le__ __len__ __lt__ __mod__ __mul__ "
-    "__repr__ __rmod__ __rmul__"
-).split()
+    "__format__",
+    "__ge__",
+    "__getitem__",
+    "__gt__",
+    "__hash__",
+    "__iter__",
+    "__le__",
+    "__len__",
+    "__lt__",
+    "__mod__",
+    "__mul__",
+    "__repr__",
+    "__rmod__",
+    "__rmul__",
+)
 
 
 def _refuse(*_: Any, **__: Any) -> Any:
@@ -256,9 +268,7 @@ def _edge(notes: Notes, text: str, method: str, characters: str | None, place: i
     return hole + rest if place == 0 else rest + hole
 
 
-def _stripped(
-    notes: Notes, hole: str, method: str, characters: str | None, *, alone: bool
-) -> str:
+def _stripped(notes: Notes, hole: str, method: str, characters: str | None, *, alone: bool) -> str:
     """Return the hole for a stripped content; joined to others, it must not vanish by that."""
     turn, strips = notes.holes[ord(str.__str__(hole)) - FIRST]
     new = notes.hole(turn, (*strips, (method, characters)))

@@ -66,9 +66,7 @@ class ChatTemplate:
         key = (generation_prompt, roles)
         if key not in self._shapes:
             values = self._values(generation_prompt)
-            self._shapes[key] = (
-                find_shape(self._probing, roles, values) if self._probing else None
-            )
+            self._shapes[key] = find_shape(self._probing, roles, values) if self._probing else None
         shape = self._shapes[key]
         text = shape.fill(messages) if shape else None
         if text is None:

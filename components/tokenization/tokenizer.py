@@ -54,9 +54,7 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, special tokens written out."""
         return str(
-            self.hf.decode(
-                list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
-            )
+            self.hf.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
         )
 
     @cached_property

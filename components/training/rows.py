@@ -183,9 +183,7 @@ def plan_packed(lengths: list[int], capacity: int, seed: int, epoch: int) -> lis
     return plan
 
 
-def _sorted_stretches(
-    lengths: list[int], stretch: int, rng: random.Random
-) -> Iterator[list[int]]:
+def _sorted_stretches(lengths: list[int], stretch: int, rng: random.Random) -> Iterator[list[int]]:
     """Shuffle all rows, then yield them in stretches sorted by length."""
     order = list(range(len(lengths)))
     rng.shuffle(order)

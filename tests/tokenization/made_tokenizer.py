@@ -55,8 +55,12 @@ def trained(kind: str) -> Any:
             [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
         )
         tokenizer.decoder = decoders.Sequence(
-            [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
-             decoders.Strip(" ", 1, 0)]
+            [
+                decoders.Replace("▁", " "),
+                decoders.ByteFallback(),
+                decoders.Fuse(),
+                decoders.Strip(" ", 1, 0),
+            ]
         )
         alphabet = [f"<0x{byte:02X}>" for byte in range(256)]
     else:
@@ -75,7 +79,9 @@ def trained(kind: str) -> Any:
     )
     text = Path(__file__).with_name("test_multi_turn.py").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not set("<>") & set(line)]
-    tokenizer.train_from_iterator([*lines, "That makes five, héé! 你好", " It makes four."], trainer)
+    tokenizer.train_from_iterator(
+        [*lines, "That makes five, héé! 你好", " It makes four."], trainer
+    )
     if kind == "spaces":
         return _without_bytes_as_special(tokenizer)
     return tokenizer

@@ -133,9 +133,9 @@ def test_rows_to_drop_are_dropped_and_their_faults_with_them() -> None:
 
 
 def test_a_rejected_answer_counts_for_the_length() -> None:
+    book = audit(truncation="truncate_prompt")
+    book.admit(ledger(replace(SOUND, rejected=[7] * 9 + [EOS], needed=11))[0], place)
     with pytest.raises(DataError, match="answer alone would be cut at 10 tokens"):
-        book = audit(truncation="truncate_prompt")
-        book.admit(ledger(replace(SOUND, rejected=[7] * 9 + [EOS], needed=11))[0], place)
         book.check()
 
 

@@ -43,7 +43,8 @@ QWEN_3 = (
     "{%- for message in messages %}{%- set content = message.content %}"
     "{%- if message.role == 'assistant' %}{%- set thought = '' %}"
     "{%- if '</think>' in content %}"
-    "{%- set thought = content.split('</think>')[0].rstrip('\n').split('<think>')[-1].lstrip('\n') %}"
+    "{%- set thought = content.split('</think>')[0].rstrip('\n')"
+    ".split('<think>')[-1].lstrip('\n') %}"
     "{%- set content = content.split('</think>')[-1].lstrip('\n') %}{%- endif %}"
     "{%- if loop.index0 > ns.last %}{%- if loop.last or (not loop.last and thought) %}"
     "{{- '<|im_start|>assistant\n<think>\n' + thought.strip('\n') + '\n</think>\n\n'"
@@ -104,8 +105,22 @@ CASES = {
     "smollm": (SMOLLM, "<|im_start|>", "<|im_end|>", [], " It makes four.<|im_end|>", None),
     "chatml, marked": (MARKED, "<|im_start|>", "<|im_end|>", [], " It makes four.<|im_end|>", None),
     "llama-3": (LLAMA_3, "<s>", "</s>", ["<|eot_id|>"], "It makes four.<|eot_id|>", None),
-    "llama-2": (LLAMA_2, "<s>", "</s>", [], " It makes four. </s>", " That makes five, héé! 你好 </s>"),
-    "mistral": (MISTRAL, "<s>", "</s>", [], "  It makes four.</s>", " That makes five, héé! 你好</s>"),
+    "llama-2": (
+        LLAMA_2,
+        "<s>",
+        "</s>",
+        [],
+        " It makes four. </s>",
+        " That makes five, héé! 你好 </s>",
+    ),
+    "mistral": (
+        MISTRAL,
+        "<s>",
+        "</s>",
+        [],
+        "  It makes four.</s>",
+        " That makes five, héé! 你好</s>",
+    ),
     "gemma": (GEMMA, "<s>", "</s>", ["<end_of_turn>"], "It makes four.<end_of_turn>", None),
     "phi-3": (PHI_3, "<s>", "</s>", ["<|end|>"], " It makes four.<|end|>", None),
 }
@@ -179,7 +194,14 @@ def test_conversations_read_as_transformers_writes_them(
     """Renders many conversations, so that the proven short way is taken too."""
     template = {"zephyr": ZEPHYR, "qwen-3": QWEN_3}.get(name) or CASES[name][0]
     tokenizer = make(template, "<s>", "</s>", [])
-    odd = ["a", "", "  b ", "<think>\nhm\n</think>\n\nc", "<tool_response>x</tool_response>", "{{d}}"]
+    odd = [
+        "a",
+        "",
+        "  b ",
+        "<think>\nhm\n</think>\n\nc",
+        "<tool_response>x</tool_response>",
+        "{{d}}",
+    ]
     for n in range(60):
         contents = [odd[(n * 7 + turn * (n + 3)) % len(odd)] for turn in range(2 + n % 5)]
         messages = [
@@ -245,7 +267,9 @@ def test_gemma_has_no_system_role(make: Callable[..., Tokenizer]) -> None:
 
 def test_a_system_turn_inside_the_first_question(make: Callable[..., Tokenizer]) -> None:
     template, bos, eos, stops, *_ = CASES["llama-2"]
-    row = talk(("system", "s"), ("user", " q "), ("assistant", "a"), ("user", "r"), ("assistant", "b"))
+    row = talk(
+        ("system", "s"), ("user", " q "), ("assistant", "a"), ("user", "r"), ("assistant", "b")
+    )
     text, _ = encode(make(template, bos, eos, stops), row)
     assert text == (
         "<s>[INST] <<SYS>>\ns\n<</SYS>>\n\n q [/INST]⟦ a </s>⟧<s>[INST] r [/INST]⟦ b </s>⟧"
@@ -275,7 +299,9 @@ def test_marks_of_the_template_narrow_what_is_trained(make: Callable[..., Tokeni
     )
     tokenizer = make(only_content, "<|im_start|>", "<|im_end|>", [])
     text, ledger = encode(tokenizer, chat("q", "aa", "r", "bb"))
-    assert trained_parts(text) == ["aa<|im_end|>", "bb<|im_end|>"], "the end behind a mark is trained"
+    assert trained_parts(text) == ["aa<|im_end|>", "bb<|im_end|>"], (
+        "the end behind a mark is trained"
+    )
     half = MARKED.replace("{{ message['content'] +", "{{ 'Well:\n' }}{{ message['content'] +")
     half = half.replace("{% generation %}{{ 'Well:\n' }}", "{{ 'Well:\n' }}{% generation %}")
     text, ledger = encode(make(half, "<|im_start|>", "<|im_end|>", []), chat("q", "aa", "r", "bb"))
@@ -288,8 +314,10 @@ def test_marks_of_the_template_narrow_what_is_trained(make: Callable[..., Tokeni
     [
         (MARKED.replace("== 'assistant' %}{% gen", "== 'model' %}{% gen"), "no token is trained"),
         (
-            MARKED.replace("{{ message['content'] + '<|im_end|>' }}{% endgeneration %}",
-                           "{{ message['content'] }}{% endgeneration %}{{ '!<|im_end|>' }}"),
+            MARKED.replace(
+                "{{ message['content'] + '<|im_end|>' }}{% endgeneration %}",
+                "{{ message['content'] }}{% endgeneration %}{{ '!<|im_end|>' }}",
+            ),
             "end-of-sequence token is not trained",
         ),
     ],

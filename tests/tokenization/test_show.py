@@ -62,5 +62,3 @@ def test_pieces_are_whole_characters_and_make_up_the_text(kind: str, tmp_path: P
     assert not any("\ufffd" in text for _, _, text in pieces)
     assert [a for a, _, _ in pieces] == [0, *(b for _, b, _ in pieces)][:-1]
     assert len(pieces) > 10
-
-

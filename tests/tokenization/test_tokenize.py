@@ -7,9 +7,10 @@ import pytest
 from made_rows import chat, labelled, plain
 
 from components.contracts.errors import DataError, ModelError
-from components.contracts.events import Context
+from components.contracts.events import Context, Heard
 from components.contracts.kinds import BaseModelFolder, Tokens
 from components.contracts.tables import IGNORED, tokens_schema
+from components.tokenization import batches
 from components.tokenization.tokenizer import load_tokenizer
 
 BOS, EOS = 1, 2
@@ -135,6 +136,56 @@ def test_long_rows_can_be_dropped_and_are_counted(run: Any) -> None:
     assert [line["id"] for line in lines(tokens)] == ["id1"]
     assert tokens.facts["splits"]["train"]["dropped_rows"] == 1
     assert tokens.facts["dropped"] == {"rows": 2, "first": ["demo.csv:2", "demo.csv:4"]}
+
+
+def test_the_rejected_answer_of_a_preference_row_ends_too(
+    run: Any, tiny_base: BaseModelFolder
+) -> None:
+    first, second = lines(run([labelled("a") | {"rejected": "worse"}, labelled("b")]))
+    assert text_of(tiny_base, first["rejected_ids"]) == "worse<|im_end|>"
+    assert text_of(tiny_base, first["answer_ids"]) == "good<|im_end|>"
+    assert second["rejected_ids"] == []
+
+
+def test_both_answers_of_a_preference_row_share_a_cut_prompt(run: Any) -> None:
+    rows = [labelled("long " * 30) | {"rejected": "r" * 20}]
+    (line,) = lines(run(rows, max_length=60, truncation="truncate_prompt"))
+    assert line["prompt_tokens"] + len(line["rejected_ids"]) == 60
+    assert line["length"] == line["prompt_tokens"] + len(line["answer_ids"]) < 60
+
+
+def test_a_rejected_answer_that_is_too_long_drops_or_stops(run: Any) -> None:
+    rows = [labelled("a"), labelled("b") | {"rejected": "r" * 60}]
+    assert len(lines(run(rows, max_length=60, truncation="drop"))) == 1
+    with pytest.raises(DataError, match=r"longer than max_length \(60 tokens\): 1 row: demo.csv:2"):
+        run(rows, max_length=60)
+
+
+def test_the_summary_tells_what_was_cut_and_dropped(run: Any, context: Context) -> None:
+    rows = [labelled("short"), labelled("long " * 30)]
+    facts = run(rows, rows[:1], max_length=60, truncation="drop").facts
+    assert [row["row"] for row in facts["longest"]] == ["demo.csv:1", "demo.csv:3"]
+    assert facts["splits"]["train"]["dropped_tokens"] > 150
+    heard = context.events
+    assert isinstance(heard, Heard)
+    assert [line.split() for line in heard.notes[:2]] == [
+        ["split", "rows", "tokens", "trained", "truncated", "dropped"],
+        ["train", "1", str(facts["splits"]["train"]["tokens"]), "5", "0", "1"],
+    ]
+    assert "dropped for their length: 1, first: demo.csv:2" in heard.notes
+    run(rows, max_length=60, truncation="truncate_prompt")
+    assert any("1 rows were cut by" in note for note in heard.notes)
+
+
+def test_rows_in_many_batches_are_those_of_one(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [labelled(f"row {n} " * (n % 7)) for n in range(40)]
+    whole = lines(run(rows))
+    monkeypatch.setattr(batches, "BYTES", 500)
+    monkeypatch.setattr(batches, "ROWS", 9)
+    assert lines(run(rows)) == whole
+    dropped = lines(run(rows, max_length=60, truncation="drop"))
+    assert dropped == [line for line in whole if line["length"] <= 60]
+    assert 0 < len(dropped) < 40
 
 
 def test_nothing_left_to_train_on_is_an_error(run: Any) -> None:
