@@ -253,9 +253,15 @@ def check(ours: Path, theirs: Any, model: Path) -> None:
         assert row["labels"][:n] == line["labels"]
 
 
-def mapped(rows: Any, function: Map, *, batched: bool, processes: int) -> Any:
-    """Do what users do: `Dataset.map`, its result written to disk."""
-    return rows.map(
+def mapped(
+    rows: Path, model: Path, make: Callable[[Any], Map], *, batched: bool, processes: int
+) -> Any:
+    """Do what users do: load tokenizer and rows, `Dataset.map`, its result written to disk."""
+    import datasets
+    from transformers import PreTrainedTokenizerFast
+
+    function = make(PreTrainedTokenizerFast.from_pretrained(model))
+    return datasets.load_from_disk(rows).map(
         function,
         batched=batched,
         num_proc=processes if processes > 1 else None,
@@ -269,12 +275,9 @@ def contenders(
 ) -> dict[str, Callable[[], Any]]:
     """Return what is timed, by label; each call gives its result."""
     import datasets
-    from transformers import PreTrainedTokenizerFast
 
-    hf = PreTrainedTokenizerFast.from_pretrained(base.model)
     ours = make_dataset(folder / "dataset", turns)
     datasets.Dataset.from_list([{"messages": one} for one in turns]).save_to_disk(folder / "rows")
-    rows = datasets.load_from_disk(folder / "rows")
     out, context = folder / "tokens", Context(root=folder, scratch=folder)
     found: dict[str, Callable[[], Any]] = {
         OURS: partial(tokenize, base, ours, SETTINGS, out=out, context=context)
@@ -283,7 +286,12 @@ def contenders(
         make, batched = PEERS[peer]
         for processes in (1, 2):
             found[f"{peer}, num_proc={processes}"] = partial(
-                mapped, rows, make(hf), batched=batched, processes=processes
+                mapped,
+                folder / "rows",
+                base.model,
+                make,
+                batched=batched,
+                processes=processes,
             )
     return found
 

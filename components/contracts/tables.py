@@ -35,7 +35,8 @@ def tokens_schema() -> pa.Schema:
     `input_ids[:prompt_tokens]` is exactly what the model is given at inference. `answer_ids` ends
     with the end-of-sequence token, and so does `rejected_ids`, the worse answer of a preference row
     (empty if there is none); `choice_ids` are the label words without it. `text_ids` is the row's
-    own text without template or special tokens and `text_bytes` its UTF-8 length.
+    own text without template or special tokens and `text_bytes` its UTF-8 length (in the train
+    split, which is not scored, `text_ids` is left empty for conversations).
 
     `answer_spans` are begin and end, in `input_ids`, of one answer after the other, each with its
     end-of-sequence token: those that inference would have been asked for just like this. `answers`

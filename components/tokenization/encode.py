@@ -15,9 +15,9 @@ Columns = Mapping[str, Sequence[Any]]
 
 
 def encode_rows(
-    tokenizer: Tokenizer, columns: Columns, settings: TokenizationSettings
+    tokenizer: Tokenizer, columns: Columns, settings: TokenizationSettings, *, texts: bool = True
 ) -> list[Line]:
-    """Return a line for each row, in order.
+    """Return a line for each row, in order; with `texts`, each with its own text's ids.
 
     A prompt is encoded as inference encodes it, with the earlier answers in it; the last answer is
     encoded apart, so that the prompt's ids are those of inference. A token of an earlier answer is
@@ -31,18 +31,18 @@ def encode_rows(
     answers = iter(_answers(tokenizer, chats))
     choices = _choices(tokenizer, rendered, columns["choices"])
     rejected = _rejected(tokenizer, conversations, columns, settings)
-    texts = tokenizer.encode(columns["text"])
+    own = _own_texts(tokenizer, columns["text"], rendered, everywhere=texts)
     lines = []
     for row, one in enumerate(rendered):
         if one is None:
-            lines.append(text_line(texts[row], tokenizer.tokens, settings))
+            lines.append(text_line(own[row], tokenizer.tokens, settings))
             continue
         (head, inside), (answer, marked) = next(prompts), next(answers)
         n = len(one.earlier)
         line = Line(
             head,
             answer,
-            text=texts[row],
+            text=own.get(row, []),
             answer=answer,
             rejected=rejected.get(row, []),
             choices=choices[row],
@@ -63,6 +63,18 @@ def _render(tokenizer: Tokenizer, turns: Any, settings: TokenizationSettings) ->
         earlier=settings.trains_earlier_answers,
         marks=settings.trains_answers_only,
     )
+
+
+def _own_texts(
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    rendered: Sequence[Rendered | None],
+    *,
+    everywhere: bool,
+) -> dict[int, list[int]]:
+    """Encode the texts of rows, by row: all of them, or only plain text."""
+    wanted = [row for row, one in enumerate(rendered) if everywhere or one is None]
+    return dict(zip(wanted, tokenizer.encode([texts[row] for row in wanted]), strict=True))
 
 
 def _prompts(tokenizer: Tokenizer, chats: Sequence[Rendered]) -> list[Marked]:

@@ -1,17 +1,19 @@
 """Texts → token ids, as the tokenizer gives them for the whole text at once."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from components.contracts.errors import ModelError
-from components.tokenization.words import Span, WordCache, tokens_at
+from components.tokenization.words import Span, WordCache
 
 Marked = tuple[list[int], list[Span]]
 """Token ids, and stretches of them."""
 
-PROVED = 256
-"""So many texts are encoded both ways before remembered words are trusted."""
+PROVED = 100_000
+"""So many characters are encoded both ways before remembered words are trusted."""
 
 ANCHOR = "\n"
 
@@ -32,17 +34,8 @@ class Encoder:
         """Return the ids of each text."""
         if not texts:
             return []
-        if self.words is None:
-            return self._plain(texts)
-        found = self.words.encode(texts)
-        if not self.unproved:
-            return found
-        few = texts[: self.unproved]
-        self.unproved -= len(few)
-        if self._plain(few) == found[: len(few)]:
-            return found
-        self.words = None
-        return self._plain(texts)
+        words = self._trusted(texts)
+        return words.encode(texts) if words else self._plain(texts)
 
     def encode_after(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Marked]:
         """Do as `encode_spans` for texts that stand behind others.
@@ -64,18 +57,32 @@ class Encoder:
 
         Raises `ModelError` when the tokenizer cannot tell where its tokens stand in a text.
         """
-        if self.words is not None and not self.unproved:
-            return self.words.encode_spans(texts, spans)
+        words = self._trusted(texts)
+        if words:
+            return words.encode_spans(texts, spans)
         marked = [i for i, wanted in enumerate(spans) if wanted]
         plain = [i for i, wanted in enumerate(spans) if not wanted]
         found: dict[int, Marked] = {}
         for i, ids in zip(plain, self.encode([texts[i] for i in plain]), strict=True):
             found[i] = ids, []
         for i, one in zip(marked, self._encodings([texts[i] for i in marked]), strict=True):
-            at = one.offsets
-            inside = [(tokens_at(at, a)[1], tokens_at(at, b)[0]) for a, b in spans[i]]
-            found[i] = one.ids, inside
+            begins, ends = zip(*one.offsets, strict=True) if one.offsets else ((), ())
+            found[i] = (
+                one.ids,
+                [(bisect_left(begins, a), bisect_right(ends, b)) for a, b in spans[i]],
+            )
         return [found[i] for i in range(len(texts))]
+
+    def _trusted(self, texts: Sequence[str]) -> WordCache | None:
+        """Return the remembered words; the first texts of all put them to the test."""
+        if self.words is not None and self.unproved > 0:
+            few = list(islice(texts, 256))
+            while len(few) > 1 and sum(map(len, few)) > self.unproved:
+                few.pop()
+            self.unproved -= sum(map(len, few)) + 1
+            if self._plain(few) != self.words.encode(few):
+                self.words = None
+        return self.words
 
     def _plain(self, texts: Sequence[str]) -> list[list[int]]:
         backend = getattr(self.hf, "backend_tokenizer", None)

@@ -71,7 +71,7 @@ def render(
             fix=f"mend the chat template; prompt ends with {prompt[-60:]!r}",
         )
     rendered = Rendered(prompt, answer)
-    if earlier:
+    if earlier and len(messages) > 2:
         rendered = _with_earlier(tokenizer, messages, rendered)
     if marks and tokenizer.chat.marks_answers:
         rendered = _narrowed(tokenizer, messages, rendered)

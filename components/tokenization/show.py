@@ -105,7 +105,7 @@ def marked(pieces: Iterable[Piece], marks: tuple[str, str] = MARKS) -> str:
     return with_marks(((piece.text, piece.trained) for piece in pieces), marks)
 
 
-def marked_ids(tokenizer: Tokenizer, ids: Sequence[int], trained: Sequence[bool]) -> str:
+def marked_ids(tokenizer: Tokenizer, ids: Iterable[Any], trained: Iterable[Any]) -> str:
     """Do as `marked` for token ids [n] and what is trained of them [n]."""
     parts, known, end = [], "", 0
     whole = [int(token) for token in ids]

@@ -22,6 +22,9 @@ TODAY = datetime(2024, 7, 26)
 PROVED = 8
 """So many conversations of one shape are rendered both ways before the short way is trusted."""
 
+PLAIN = {"role", "content"}
+"""A message with anything more, such as a tool's call, goes the plain way."""
+
 Messages = Sequence[Mapping[str, Any]]
 Span = tuple[int, int]
 Key = tuple[bool, tuple[str, ...]]
@@ -60,7 +63,7 @@ class ChatTemplate:
         return text, spans
 
     def _render(self, messages: Messages, generation_prompt: bool) -> str:
-        if any(len(message) != 2 for message in messages):  # more than role and content
+        if any(message.keys() != PLAIN for message in messages):
             return self._slowly(messages, generation_prompt)
         roles = tuple(message["role"] for message in messages)
         key = (generation_prompt, roles)

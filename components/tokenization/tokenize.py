@@ -10,7 +10,7 @@ from components.contracts.errors import DataError, ModelError
 from components.contracts.events import Context
 from components.contracts.kinds import BaseModelFolder, Dataset, Tokens
 from components.contracts.tables import tokens_schema
-from components.tokenization.batches import read_batches
+from components.tokenization.batches import read_batches, without_cycles
 from components.tokenization.columns import flatten, make_ledger, make_table
 from components.tokenization.encode import Columns, encode_rows
 from components.tokenization.ledger import Audit
@@ -71,15 +71,17 @@ def split_lines(
 
     tally.open(split)
     for batch in read_batches(file):
-        columns = {name: batch[name].to_pylist() for name in batch.schema.names}
-        lines = encode_rows(tokenizer, columns, settings)
-        flat = flatten(lines, settings)
-        ledger = make_ledger(lines, flat, tokenizer.tokens, settings)
-        place = partial(place_of, columns)
-        keep = audit.admit(ledger, place)
-        tally.add(split, ledger, flat, keep, place)
-        table = make_table(lines, flat, ledger, batch)
-        yield table if keep.all() else table.filter(pa.array(keep))
+        with without_cycles():
+            columns = {name: batch[name].to_pylist() for name in batch.schema.names}
+            lines = encode_rows(tokenizer, columns, settings, texts=split != "train")
+            flat = flatten(lines, settings)
+            ledger = make_ledger(lines, flat, tokenizer.tokens, settings)
+            place = partial(place_of, columns)
+            keep = audit.admit(ledger, place)
+            tally.add(split, ledger, flat, keep, place)
+            table = make_table(lines, flat, ledger, batch)
+            kept = table if keep.all() else table.filter(pa.array(keep))
+        yield kept
 
 
 def place_of(columns: Columns, row: int) -> str:

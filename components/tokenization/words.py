@@ -8,8 +8,8 @@ between two visible characters. `WordCache.of` says for which tokenizers it is c
 
 import json
 import re
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain
 from typing import Any
 
@@ -53,6 +53,7 @@ class WordCache:
         self._split = re.compile(f"({alternatives})").split
         self._inside: dict[tuple[str, int], Span] = {}
         self._seen: set[str] = set()
+        self._again: dict[str, list[str]] = {}
         self._known: dict[str, Ids] = {}
         self._forget()
 
@@ -95,6 +96,10 @@ class WordCache:
             self._forget()
         words = [self._cut(text) for text in texts]
         self._learn(set(chain.from_iterable(words)) - self._known.keys())
+        get = self._known.__getitem__
+        for part, pieces in self._again.items():  # from now on one look-up gives all of it
+            self._known[part] = tuple(chain.from_iterable(map(get, pieces)))
+        self._again.clear()
         return words
 
     def _cut(self, text: str) -> list[str]:
@@ -107,14 +112,17 @@ class WordCache:
         return words
 
     def _segment(self, part: str) -> list[str]:
-        """Cut what stands between special tokens; take it whole when it comes again and again."""
-        if part in self._seen:
+        """Cut what stands between special tokens; what comes again is remembered whole."""
+        if part in self._known:
             return [part]
-        if len(part) <= LONGEST_SEGMENT:
+        words = CUT.split(part)
+        if part in self._seen:
+            self._again[part] = words
+        elif len(part) <= LONGEST_SEGMENT:
             if len(self._seen) >= MOST_SEGMENTS:
                 self._seen.clear()
             self._seen.add(part)
-        return CUT.split(part)
+        return words
 
     def _learn(self, words: set[str]) -> None:
         unknown = sorted(words)
@@ -124,12 +132,12 @@ class WordCache:
         joined = [mark.join(group) for group in groups]
         encoded = self._backend.encode_batch_fast(joined, add_special_tokens=False)
         for group, one in zip(groups, encoded, strict=True):
-            self._known.update(zip(group, _split_at(one.ids, end), strict=True))
+            self._known.update(zip(group, _split_at(one.ids, end, len(group)), strict=True))
 
     def _forget(self) -> None:
         self._seen.clear()
         encoded = self._backend.encode_batch_fast(self._special, add_special_tokens=False)
-        self._known = {t: e.ids for t, e in zip(self._special, encoded, strict=True)}
+        self._known = {t: tuple(e.ids) for t, e in zip(self._special, encoded, strict=True)}
 
     def _token_spans(
         self, words: Sequence[str], pieces: Sequence[Ids], spans: Sequence[Span]
@@ -151,16 +159,11 @@ class WordCache:
         if (word, at) not in self._inside:
             if len(self._inside) > MOST_SEGMENTS:
                 self._inside.clear()
-            offsets = self._backend.encode(word, add_special_tokens=False).offsets
-            self._inside[word, at] = tokens_at(offsets, at)
+            begins, ends = zip(
+                *self._backend.encode(word, add_special_tokens=False).offsets, strict=True
+            )
+            self._inside[word, at] = bisect_right(ends, at), bisect_left(begins, at)
         return self._inside[word, at]
-
-
-def tokens_at(offsets: Sequence[Span], at: int) -> Span:
-    """Return how many tokens end by character `at`, and which is the first to begin there."""
-    before = sum(end <= at for _, end in offsets)
-    after = next((i for i, (start, _) in enumerate(offsets) if start >= at), len(offsets))
-    return before, after
 
 
 def _state(part: Any) -> Any:
@@ -193,11 +196,11 @@ def _is_known(split: Any) -> bool:
     )
 
 
-def _split_at(ids: Sequence[int], mark: int) -> list[Ids]:
-    pieces: list[list[int]] = [[]]
-    for token in ids:
-        if token == mark:
-            pieces.append([])
-        else:
-            pieces[-1].append(token)
-    return list(pieces)
+def _split_at(ids: list[int], mark: int, count: int) -> Iterator[Ids]:
+    """Yield what stands between marks: tuples, which the garbage collector need not look into."""
+    start = 0
+    for _ in range(count - 1):
+        end = ids.index(mark, start)
+        yield tuple(ids[start:end])
+        start = end + 1
+    yield tuple(ids[start:])

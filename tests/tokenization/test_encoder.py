@@ -102,7 +102,7 @@ def test_a_cache_that_is_wrong_is_given_up() -> None:
         backend_tokenizer = trained("byte-level")
 
     encoder = Encoder(Hf(), Wrong())  # type: ignore[arg-type]
-    assert encoder.encode(["the"]) == plain(Hf.backend_tokenizer, ["the"])
+    assert encoder.encode(["the", "a b"]) == plain(Hf.backend_tokenizer, ["the", "a b"])
     assert encoder.words is None
 
 

@@ -72,10 +72,15 @@ def test_choices_are_the_answer_without_its_end(run: Any) -> None:
     assert (good["target"], bad["target"]) == (1, 0)
 
 
-def test_the_text_of_a_row_goes_without_template(run: Any, tiny_base: BaseModelFolder) -> None:
-    (line,) = lines(run([labelled("naïve")]))
-    assert text_of(tiny_base, line["text_ids"]) == "naïve"
-    assert line["text_bytes"] == 6
+def test_the_text_of_a_scored_row_goes_without_template(
+    run: Any, tiny_base: BaseModelFolder
+) -> None:
+    tokens = run([labelled("naïve")], [labelled("naïve")])
+    (scored,), (trained,) = lines(tokens, "test"), lines(tokens)
+    assert text_of(tiny_base, scored["text_ids"]) == "naïve"
+    assert trained["text_ids"] == []
+    assert scored["text_bytes"] == trained["text_bytes"] == 6
+    assert trained["input_ids"] == scored["input_ids"]
 
 
 def test_a_conversation_trains_every_answer_with_its_end(
