@@ -36,8 +36,15 @@ def tokens_schema() -> pa.Schema:
 
     `labels` has the length of `input_ids`, with `IGNORED` where a token is not trained on.
     `input_ids[:prompt_tokens]` is exactly what the model is given at inference. `answer_ids` ends
-    with the end-of-sequence token; `choice_ids` are the label words without it. `text_ids` is the
-    row's own text without template or special tokens and `text_bytes` its UTF-8 length.
+    with the end-of-sequence token, and so does `rejected_ids`, the worse answer of a preference row
+    (empty if there is none); `choice_ids` are the label words without it. `text_ids` is the row's
+    own text without template or special tokens and `text_bytes` its UTF-8 length (in the train
+    split, which is not scored, `text_ids` is left empty for conversations).
+
+    `answer_spans` are begin and end, in `input_ids`, of one answer after the other, each with its
+    end-of-sequence token: those that inference would have been asked for just like this. `answers`
+    counts all turns of the assistant, `trained_answers` those of which something is trained.
+    `eos_trained` says that each of these is trained to end.
     """
     ids = pa.list_(pa.int32())
     return pa.schema(
@@ -48,10 +55,14 @@ def tokens_schema() -> pa.Schema:
             ("length", pa.int32()),
             ("prompt_tokens", pa.int32()),
             ("answer_ids", ids),
+            ("rejected_ids", ids),
             ("choice_ids", pa.list_(ids)),
             ("target", pa.int32()),
             ("text_ids", ids),
             ("text_bytes", pa.int32()),
+            ("answer_spans", ids),
+            ("answers", pa.int32()),
+            ("trained_answers", pa.int32()),
             ("trained_tokens", pa.int32()),
             ("truncated_tokens", pa.int32()),
             ("eos_trained", pa.bool_()),

@@ -1,98 +1,123 @@
-"""Rows as token ids with labels and their line of the supervision ledger."""
+"""Rows of the dataset table as lines of token ids."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.contracts.tables import IGNORED
+from components.tokenization.encoder import Marked
+from components.tokenization.lines import Line, chat_line, text_line
 from components.tokenization.render import Rendered, render
 from components.tokenization.settings import TokenizationSettings
 from components.tokenization.tokenizer import Tokenizer
 
-Row = dict[str, Any]
+Columns = Mapping[str, Sequence[Any]]
+"""Columns of `dataset_schema` as lists."""
 
 
 def encode_rows(
-    tokenizer: Tokenizer, rows: Sequence[Row], settings: TokenizationSettings
-) -> list[Row]:
-    """Return one line of `tokens_schema` for each row of `dataset_schema`, in order.
+    tokenizer: Tokenizer, columns: Columns, settings: TokenizationSettings, *, texts: bool = True
+) -> list[Line]:
+    """Return a line for each row, in order; with `texts`, each with its own text's ids.
 
-    Prompt and answer are encoded apart, so the prompt's ids are those of inference. Whatever is
-    too long is cut as `settings.truncation` says, except under `error` and `drop`: the caller
-    looks at `length` for these.
+    A prompt is encoded as inference encodes it, with the earlier answers in it; the last answer is
+    encoded apart, so that the prompt's ids are those of inference. A token of an earlier answer is
+    trained when all of it lies inside the answer. What is too long is cut as `settings.truncation`
+    says, except under `error` and `drop`: the caller looks at `needed` for these.
     """
-    conversations = [json.loads(row["messages"]) for row in rows]
-    rendered = [render(tokenizer, turns) if turns else None for turns in conversations]
-    texts = tokenizer.encode([row["text"] for row in rows])
-    prompts = iter(tokenizer.encode([one.prompt for one in rendered if one]))
-    answers = iter(tokenizer.encode([one.answer for one in rendered if one]))
-    choices = _choices(tokenizer, rows, rendered)
+    conversations = [json.loads(messages) for messages in columns["messages"]]
+    rendered = [_render(tokenizer, turns, settings) if turns else None for turns in conversations]
+    chats = [one for one in rendered if one]
+    prompts = iter(_prompts(tokenizer, chats))
+    answers = iter(_answers(tokenizer, chats))
+    choices = _choices(tokenizer, rendered, columns["choices"])
+    rejected = _rejected(tokenizer, conversations, columns, settings)
+    own = _own_texts(tokenizer, columns["text"], rendered, everywhere=texts)
     lines = []
-    for row, one, text in zip(rows, rendered, texts, strict=True):
+    for row, one in enumerate(rendered):
         if one is None:
-            line = _text_line(tokenizer, text, settings)
-        else:
-            line = _chat_line(next(prompts), next(answers), settings)
-            line["choice_ids"] = [choices[one.choice(word)] for word in row["choices"]]
-        line |= {"id": row["id"], "target": row["target"], "text_ids": text}
-        line["text_bytes"] = len(row["text"].encode())
-        lines.append(_with_ledger(line, tokenizer))
+            lines.append(text_line(own[row], tokenizer.tokens, settings))
+            continue
+        (head, inside), (answer, marked) = next(prompts), next(answers)
+        n = len(one.earlier)
+        line = Line(
+            head,
+            answer,
+            text=own.get(row, []),
+            answer=answer,
+            rejected=rejected.get(row, []),
+            choices=choices[row],
+            earlier=inside[:n],
+            parts=inside[:n] if one.earlier_marked is None else inside[n:],
+            tail_parts=None if one.answer_marked is None else marked,
+            answers=sum(turn["role"] == "assistant" for turn in conversations[row]),
+            rewritten=one.rewritten,
+        )
+        lines.append(chat_line(line, tokenizer.tokens, settings))
     return lines
 
 
+def _render(tokenizer: Tokenizer, turns: Any, settings: TokenizationSettings) -> Rendered:
+    return render(
+        tokenizer,
+        turns,
+        earlier=settings.trains_earlier_answers,
+        marks=settings.trains_answers_only,
+    )
+
+
+def _own_texts(
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    rendered: Sequence[Rendered | None],
+    *,
+    everywhere: bool,
+) -> dict[int, list[int]]:
+    """Encode the texts of rows, by row: all of them, or only plain text."""
+    wanted = [row for row, one in enumerate(rendered) if everywhere or one is None]
+    return dict(zip(wanted, tokenizer.encode([texts[row] for row in wanted]), strict=True))
+
+
+def _prompts(tokenizer: Tokenizer, chats: Sequence[Rendered]) -> list[Marked]:
+    spans = [(*one.earlier, *(one.earlier_marked or ())) for one in chats]
+    return tokenizer.encoder.encode_spans([one.prompt for one in chats], spans)
+
+
+def _answers(tokenizer: Tokenizer, chats: Sequence[Rendered]) -> list[Marked]:
+    """Encode each different answer once."""
+    keys = [(one.answer.text, one.answer_marked or ()) for one in chats]
+    unique = list(dict.fromkeys(keys))
+    found = tokenizer.encoder.encode_after([k[0] for k in unique], [k[1] for k in unique])
+    known = dict(zip(unique, found, strict=True))
+    return [known[key] for key in keys]
+
+
+def _rejected(
+    tokenizer: Tokenizer,
+    conversations: Sequence[Any],
+    columns: Columns,
+    settings: TokenizationSettings,
+) -> dict[int, list[int]]:
+    """Encode the rejected answers of preference rows, by row: written as the template would."""
+    texts = {
+        row: render(tokenizer, [*turns[:-1], {**turns[-1], "content": rejected}]).answer.text
+        for row, (turns, rejected) in enumerate(
+            zip(conversations, columns.get("rejected", [None] * len(conversations)), strict=True)
+        )
+        if rejected and turns
+    }
+    found = tokenizer.encoder.encode_after(list(texts.values()), [()] * len(texts))
+    return {row: ids for row, (ids, _) in zip(texts, found, strict=True)}
+
+
 def _choices(
-    tokenizer: Tokenizer, rows: Sequence[Row], rendered: Sequence[Rendered | None]
-) -> dict[str, list[int]]:
-    """Encode each different label word once."""
-    words = {
-        one.choice(word): None
-        for row, one in zip(rows, rendered, strict=True)
-        if one
-        for word in row["choices"]
-    }
-    return dict(zip(words, tokenizer.encode(list(words)), strict=True))
-
-
-def _chat_line(prompt: list[int], answer: list[int], settings: TokenizationSettings) -> Row:
-    whole = len(prompt) + len(answer)
-    if settings.truncation == "truncate_prompt" and whole > settings.max_length:
-        # The end of a prompt says that the answer comes next; its front is cut. One token stays.
-        prompt = prompt[-max(1, settings.max_length - len(answer)) :]
-    ids = prompt + answer
-    if settings.assistant_only_loss:
-        labels = [IGNORED] * len(prompt) + answer
-    else:
-        labels = [IGNORED, *ids[1:]]
-    return {
-        "input_ids": ids,
-        "labels": labels,
-        "prompt_tokens": len(prompt),
-        "answer_ids": answer,
-        "truncated_tokens": whole - len(ids),
-    }
-
-
-def _text_line(tokenizer: Tokenizer, text: list[int], settings: TokenizationSettings) -> Row:
-    tokens = tokenizer.tokens
-    start = [tokens.bos] if tokens.adds_bos and tokens.bos is not None else []
-    whole = [*start, *text, tokens.eos]
-    cut = settings.truncation == "truncate_prompt"
-    ids = whole[: settings.max_length] if cut else whole
-    return {
-        "input_ids": ids,
-        "labels": [IGNORED, *ids[1:]],  # nothing comes before the first token to predict it from
-        "prompt_tokens": 0,
-        "answer_ids": [],
-        "choice_ids": [],
-        "truncated_tokens": len(whole) - len(ids),
-    }
-
-
-def _with_ledger(line: Row, tokenizer: Tokenizer) -> Row:
-    ids, labels, tokens = line["input_ids"], line["labels"], tokenizer.tokens
-    return line | {
-        "length": len(ids),
-        "trained_tokens": sum(label != IGNORED for label in labels),
-        "eos_trained": labels[-1] in tokens.stop,
-        "bos_doubled": tokens.bos is not None and ids[:2] == [tokens.bos, tokens.bos],
-    }
+    tokenizer: Tokenizer, rendered: Sequence[Rendered | None], words: Sequence[Any]
+) -> list[list[list[int]]]:
+    """Encode each different set of label words once."""
+    keys = [
+        tuple(one.answer.choice(word) for word in few) if one and few else ()
+        for one, few in zip(rendered, words, strict=True)
+    ]
+    unique = list(dict.fromkeys(word for key in dict.fromkeys(keys) for word in key))
+    found = tokenizer.encoder.encode_after(unique, [()] * len(unique))
+    known = {word: ids for word, (ids, _) in zip(unique, found, strict=True)}
+    return [[known[word] for word in key] for key in keys]

@@ -1,6 +1,7 @@
 """The tokenize step: token ids, loss mask and supervision ledger."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,19 +10,18 @@ from components.contracts.errors import DataError, ModelError
 from components.contracts.events import Context
 from components.contracts.kinds import BaseModelFolder, Dataset, Tokens
 from components.contracts.tables import tokens_schema
-from components.tokenization.encode import Row, encode_rows
-from components.tokenization.ledger import Ledger
+from components.tokenization.batches import read_batches, without_cycles
+from components.tokenization.columns import flatten, make_ledger, make_table
+from components.tokenization.encode import Columns, encode_rows
+from components.tokenization.ledger import Audit
 from components.tokenization.settings import TokenizationSettings
-from components.tokenization.tally import Tally
+from components.tokenization.tally import Tally, summary
 from components.tokenization.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SPLITS = ("train", "validation", "test")
-BATCH = 1000
-"""Rows encoded at a time: memory does not grow with the data."""
-
 BYTES_A_BYTE = 16
 """Tokens artefact to dataset artefact, at most: ids and labels of 4 bytes for each byte of text."""
 
@@ -43,21 +43,18 @@ def tokenize(
     tokenizer = load_tokenizer(base.model)
     check_length(base, settings)
     check_vocabulary(base, len(tokenizer.hf))
-    ledger, tally = Ledger(settings), Tally(tokenizer)
+    audit, tally = Audit(settings), Tally(tokenizer)
     size = sum(dataset.split(split).stat().st_size for split in SPLITS)
     need_space(out.parent, size * BYTES_A_BYTE, "the token ids")
     with Tokens.write(out) as draft:
         for split in SPLITS:
-            lines = split_lines(tokenizer, dataset.split(split), split, settings, ledger, tally)
+            lines = split_lines(tokenizer, dataset.split(split), split, settings, audit, tally)
             write_table(draft.folder / f"{split}.parquet", lines)
-        ledger.check()
+        audit.check()
         check_counts(tally)
         draft.facts = gather(tokenizer, tally, settings)
-    for split, counts in draft.facts["splits"].items():
-        context.events.note(
-            f"{split}: {counts['rows']:,} rows, {counts['tokens']:,} tokens, "
-            f"{counts['trained_tokens']:,} of them trained"
-        )
+    for line in summary(draft.facts):
+        context.events.note(line)
     return Tokens.open(out)
 
 
@@ -66,25 +63,30 @@ def split_lines(
     file: Path,
     split: str,
     settings: TokenizationSettings,
-    ledger: Ledger,
+    audit: Audit,
     tally: Tally,
 ) -> "Iterator[pa.Table]":
     """Yield the lines of one split, a batch at a time, entering each in ledger and tally."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     tally.open(split)
-    for batch in pq.ParquetFile(file).iter_batches(batch_size=BATCH):
-        rows = batch.to_pylist()
-        kept: list[Row] = []
-        for row, line in zip(rows, encode_rows(tokenizer, rows, settings), strict=True):
-            place = f"{row['source']}:{row['row']}"
-            if ledger.admit(line, place):
-                tally.add(split, line, place)
-                kept.append(line)
-            else:
-                tally.drop(split, place)
-        yield pa.Table.from_pylist(kept, schema=tokens_schema())
+    for batch in read_batches(file):
+        with without_cycles():
+            columns = {name: batch[name].to_pylist() for name in batch.schema.names}
+            lines = encode_rows(tokenizer, columns, settings, texts=split != "train")
+            flat = flatten(lines, settings)
+            ledger = make_ledger(lines, flat, tokenizer.tokens, settings)
+            place = partial(place_of, columns)
+            keep = audit.admit(ledger, place)
+            tally.add(split, ledger, flat, keep, place)
+            table = make_table(lines, flat, ledger, batch)
+            kept = table if keep.all() else table.filter(pa.array(keep))
+        yield kept
+
+
+def place_of(columns: Columns, row: int) -> str:
+    """Return where a row of a batch came from."""
+    return f"{columns['source'][row]}:{columns['row'][row]}"
 
 
 def write_table(file: Path, tables: "Iterator[pa.Table]") -> None:

@@ -3,10 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from components.contracts.errors import ModelError, did_you_mean
+from components.tokenization.encoder import Encoder, make_encoder
+from components.tokenization.template import ChatTemplate
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -31,18 +34,33 @@ class Tokenizer:
 
     hf: Any
     tokens: Tokens
+    encoder: Encoder
+    template: ChatTemplate | None
+
+    @property
+    def chat(self) -> ChatTemplate:
+        """The chat template; raise `ModelError` if there is none."""
+        if self.template is None:
+            raise ModelError(
+                "the base model's tokenizer has no chat template",
+                fix="take an instruct model, or format.kind: text",
+            )
+        return self.template
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of texts whose special tokens, if any, are written out."""
-        if not texts:
-            return []
-        batch = self.hf(list(texts), add_special_tokens=False, verbose=False)
-        ids: list[list[int]] = batch["input_ids"]
-        return ids
+        return self.encoder.encode(texts)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, special tokens written out."""
-        return str(self.hf.decode(list(ids), skip_special_tokens=False))
+        return str(
+            self.hf.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        )
+
+    @cached_property
+    def special(self) -> frozenset[int]:
+        """The ids of all special tokens."""
+        return frozenset(self.hf.all_special_ids)
 
     def token(self, index: int) -> str:
         """Return the spelling of one token."""
@@ -81,7 +99,11 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         stop=tuple(sorted({hf.eos_token_id, *_generation_eos(folder)})),
         adds_bos=hf.bos_token_id is not None and first == [hf.bos_token_id],
     )
-    return Tokenizer(hf, tokens)
+    template = hf.chat_template
+    if isinstance(template, dict):  # several by name: transformers, too, takes this one
+        template = template.get("default")
+    chat = ChatTemplate(template, dict(hf.special_tokens_map)) if template else None
+    return Tokenizer(hf, tokens, make_encoder(hf), chat)
 
 
 def _load(folder: Path) -> Any:

@@ -62,12 +62,15 @@ def base_with(tmp_path: Path, tiny_base: BaseModelFolder) -> Callable[..., BaseM
 
 def write_dataset(path: Path, splits: dict[str, Sequence[dict[str, Any]]]) -> Dataset:
     number = 0
+    schema = dataset_schema()
+    if "rejected" not in schema.names:
+        schema = schema.append(pa.field("rejected", pa.string()))
     with Dataset.write(path) as draft:
         for split in ("train", "validation", "test"):
             lines = []
             for row in splits.get(split, ()):
                 number += 1
                 lines.append({"id": f"id{number}", "source": "demo.csv", "row": number, **row})
-            table = pa.Table.from_pylist(lines, schema=dataset_schema())
+            table = pa.Table.from_pylist(lines, schema=schema)
             pq.write_table(table, draft.folder / f"{split}.parquet")
     return Dataset.open(path)

@@ -35,3 +35,10 @@ def chat(*contents: str) -> dict[str, Any]:
     ]
     row = plain("\n".join(contents))
     return row | {"messages": json.dumps(turns), "answer": contents[-1]}
+
+
+def talk(*turns: tuple[str, str]) -> dict[str, Any]:
+    """Return a conversation of (role, content) turns; the last is the answer."""
+    messages = [{"role": role, "content": content} for role, content in turns]
+    row = plain("\n".join(content for _, content in turns))
+    return row | {"messages": json.dumps(messages), "answer": turns[-1][1]}

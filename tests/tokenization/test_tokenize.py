@@ -7,9 +7,10 @@ import pytest
 from made_rows import chat, labelled, plain
 
 from components.contracts.errors import DataError, ModelError
-from components.contracts.events import Context
+from components.contracts.events import Context, Heard
 from components.contracts.kinds import BaseModelFolder, Tokens
 from components.contracts.tables import IGNORED, tokens_schema
+from components.tokenization import batches
 from components.tokenization.tokenizer import load_tokenizer
 
 BOS, EOS = 1, 2
@@ -71,18 +72,37 @@ def test_choices_are_the_answer_without_its_end(run: Any) -> None:
     assert (good["target"], bad["target"]) == (1, 0)
 
 
-def test_the_text_of_a_row_goes_without_template(run: Any, tiny_base: BaseModelFolder) -> None:
-    (line,) = lines(run([labelled("naïve")]))
-    assert text_of(tiny_base, line["text_ids"]) == "naïve"
-    assert line["text_bytes"] == 6
+def test_the_text_of_a_scored_row_goes_without_template(
+    run: Any, tiny_base: BaseModelFolder
+) -> None:
+    tokens = run([labelled("naïve")], [labelled("naïve")])
+    (scored,), (trained,) = lines(tokens, "test"), lines(tokens)
+    assert text_of(tiny_base, scored["text_ids"]) == "naïve"
+    assert trained["text_ids"] == []
+    assert scored["text_bytes"] == trained["text_bytes"] == 6
+    assert trained["input_ids"] == scored["input_ids"]
 
 
-def test_a_conversation_trains_its_last_answer(run: Any, tiny_base: BaseModelFolder) -> None:
+def test_a_conversation_trains_every_answer_with_its_end(
+    run: Any, tiny_base: BaseModelFolder
+) -> None:
     (line,) = lines(run([chat("one", "1", "two", "2")]))
     trained = [token for token in line["labels"] if token != IGNORED]
-    assert text_of(tiny_base, trained) == "2<|im_end|>"
+    assert text_of(tiny_base, trained) == "1<|im_end|>2<|im_end|>"
+    assert (line["answers"], line["trained_answers"]) == (2, 2)
+    spans = line["answer_spans"]
+    pieces = [line["input_ids"][a:b] for a, b in zip(spans[::2], spans[1::2], strict=True)]
+    assert [text_of(tiny_base, ids) for ids in pieces] == ["1<|im_end|>", "2<|im_end|>"]
+    assert line["eos_trained"]
     assert line["choice_ids"] == []
     assert line["target"] == -1
+
+
+def test_the_last_answer_alone_can_be_trained(run: Any, tiny_base: BaseModelFolder) -> None:
+    (line,) = lines(run([chat("one", "1", "two", "2")], completion_only_loss=True))
+    trained = [token for token in line["labels"] if token != IGNORED]
+    assert text_of(tiny_base, trained) == "2<|im_end|>"
+    assert (line["answers"], line["trained_answers"]) == (2, 1)
 
 
 def test_the_whole_conversation_can_be_trained(run: Any) -> None:
@@ -121,6 +141,56 @@ def test_long_rows_can_be_dropped_and_are_counted(run: Any) -> None:
     assert [line["id"] for line in lines(tokens)] == ["id1"]
     assert tokens.facts["splits"]["train"]["dropped_rows"] == 1
     assert tokens.facts["dropped"] == {"rows": 2, "first": ["demo.csv:2", "demo.csv:4"]}
+
+
+def test_the_rejected_answer_of_a_preference_row_ends_too(
+    run: Any, tiny_base: BaseModelFolder
+) -> None:
+    first, second = lines(run([labelled("a") | {"rejected": "worse"}, labelled("b")]))
+    assert text_of(tiny_base, first["rejected_ids"]) == "worse<|im_end|>"
+    assert text_of(tiny_base, first["answer_ids"]) == "good<|im_end|>"
+    assert second["rejected_ids"] == []
+
+
+def test_both_answers_of_a_preference_row_share_a_cut_prompt(run: Any) -> None:
+    rows = [labelled("long " * 30) | {"rejected": "r" * 20}]
+    (line,) = lines(run(rows, max_length=60, truncation="truncate_prompt"))
+    assert line["prompt_tokens"] + len(line["rejected_ids"]) == 60
+    assert line["length"] == line["prompt_tokens"] + len(line["answer_ids"]) < 60
+
+
+def test_a_rejected_answer_that_is_too_long_drops_or_stops(run: Any) -> None:
+    rows = [labelled("a"), labelled("b") | {"rejected": "r" * 60}]
+    assert len(lines(run(rows, max_length=60, truncation="drop"))) == 1
+    with pytest.raises(DataError, match=r"longer than max_length \(60 tokens\): 1 row: demo.csv:2"):
+        run(rows, max_length=60)
+
+
+def test_the_summary_tells_what_was_cut_and_dropped(run: Any, context: Context) -> None:
+    rows = [labelled("short"), labelled("long " * 30)]
+    facts = run(rows, rows[:1], max_length=60, truncation="drop").facts
+    assert [row["row"] for row in facts["longest"]] == ["demo.csv:1", "demo.csv:3"]
+    assert facts["splits"]["train"]["dropped_tokens"] > 150
+    heard = context.events
+    assert isinstance(heard, Heard)
+    assert [line.split() for line in heard.notes[:2]] == [
+        ["split", "rows", "tokens", "trained", "truncated", "dropped"],
+        ["train", "1", str(facts["splits"]["train"]["tokens"]), "5", "0", "1"],
+    ]
+    assert "dropped for their length: 1, first: demo.csv:2" in heard.notes
+    run(rows, max_length=60, truncation="truncate_prompt")
+    assert any("1 rows were cut by" in note for note in heard.notes)
+
+
+def test_rows_in_many_batches_are_those_of_one(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [labelled(f"row {n} " * (n % 7)) for n in range(40)]
+    whole = lines(run(rows))
+    monkeypatch.setattr(batches, "BYTES", 500)
+    monkeypatch.setattr(batches, "ROWS", 9)
+    assert lines(run(rows)) == whole
+    dropped = lines(run(rows, max_length=60, truncation="drop"))
+    assert dropped == [line for line in whole if line["length"] <= 60]
+    assert 0 < len(dropped) < 40
 
 
 def test_nothing_left_to_train_on_is_an_error(run: Any) -> None:

@@ -1,0 +1,168 @@
+"""Chat templates, rendered as transformers renders them, and sooner where that is provably equal.
+
+The clock of a template stands still: the same rows give the same ids on any day.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from components.contracts.errors import ModelError
+from components.tokenization.probe import Shape, compile_probing, find_shape
+
+OPEN, CLOSE = "\ufdd0", "\ufdd1"
+"""Stand for `{% generation %}` and its end in a rendering: Unicode keeps them free for such use."""
+
+TODAY = datetime(2024, 7, 26)
+"""What `strftime_now` tells: the date that the templates which ask for it fall back to."""
+
+PROVED = 8
+"""So many conversations of one shape are rendered both ways before the short way is trusted."""
+
+PLAIN = {"role", "content"}
+"""A message with anything more, such as a tool's call, goes the plain way."""
+
+Messages = Sequence[Mapping[str, Any]]
+Span = tuple[int, int]
+Key = tuple[bool, tuple[str, ...]]
+"""Whether an answer is called for, and the roles."""
+
+
+class ChatTemplate:
+    """A compiled chat template. `variables` are the special tokens by name (`bos_token` …)."""
+
+    def __init__(self, source: str, variables: Mapping[str, str]) -> None:
+        self.source = source
+        self.variables = dict(variables)
+        self._shapes: dict[Key, Shape | None] = {}
+        self._proved: dict[Key, int] = {}
+
+    @cached_property
+    def marks_answers(self) -> bool:
+        """Whether the template says by `{% generation %}` what an assistant writes."""
+        return re.search(r"\{%-?\+?\s*generation\s*[-+]?%\}", self.source) is not None
+
+    def render(self, messages: Messages, *, generation_prompt: bool) -> str:
+        """Return the conversation as text; raise `ModelError` if the template refuses it."""
+        return _unmarked(self._render(messages, generation_prompt))
+
+    def render_marked(self, messages: Messages) -> tuple[str, list[Span]]:
+        """Return the conversation as text and the stretches inside `{% generation %}` blocks."""
+        pieces = re.split(f"([{OPEN}{CLOSE}])", self._render(messages, False))
+        text, spans = "", []
+        for piece in pieces:
+            if piece == OPEN:
+                start = len(text)
+            elif piece == CLOSE:
+                spans.append((start, len(text)))
+            else:
+                text += piece
+        return text, spans
+
+    def _render(self, messages: Messages, generation_prompt: bool) -> str:
+        if any(message.keys() != PLAIN for message in messages):
+            return self._slowly(messages, generation_prompt)
+        roles = tuple(message["role"] for message in messages)
+        key = (generation_prompt, roles)
+        if key not in self._shapes:
+            values = self._values(generation_prompt)
+            self._shapes[key] = find_shape(self._probing, roles, values) if self._probing else None
+        shape = self._shapes[key]
+        text = shape.fill(messages) if shape else None
+        if text is None:
+            return self._slowly(messages, generation_prompt)
+        if self._proved.setdefault(key, 0) < PROVED:
+            self._proved[key] += 1
+            slow = self._slowly(messages, generation_prompt)
+            if slow != text:
+                self._shapes[key] = None
+            return slow
+        return text
+
+    def _slowly(self, messages: Messages, generation_prompt: bool) -> str:
+        from jinja2 import TemplateError
+
+        values = self._values(generation_prompt)
+        try:
+            return str(self._compiled.render(messages=list(messages), **values))
+        except TemplateError as error:
+            raise ModelError(f"the chat template refuses this conversation: {error}") from error
+
+    def _values(self, generation_prompt: bool) -> dict[str, Any]:
+        flags = {"tools": None, "documents": None, "add_generation_prompt": generation_prompt}
+        return {**self.variables, **flags}
+
+    @cached_property
+    def _probing(self) -> Any | None:
+        return compile_probing(self.environment, self.source) if self._compiled else None
+
+    @cached_property
+    def _compiled(self) -> Any:
+        from jinja2 import TemplateError
+
+        try:
+            return self.environment.from_string(self.source)
+        except TemplateError as error:
+            raise ModelError(
+                f"the chat template cannot be read: {error}",
+                fix="mend the template of the base model",
+            ) from error
+
+    @cached_property
+    def environment(self) -> Any:
+        """The dialect that published templates are written for, in a sandbox."""
+        from jinja2.ext import loopcontrols
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation_block()]
+        )
+        environment.filters["tojson"] = _to_json
+        environment.globals["raise_exception"] = _refuse
+        environment.globals["strftime_now"] = TODAY.strftime
+        return environment
+
+
+def _unmarked(text: str) -> str:
+    return text.replace(OPEN, "").replace(CLOSE, "")
+
+
+def _generation_block() -> Any:
+    """`{% generation %}…{% endgeneration %}` goes into the text as a pair of marks."""
+    from jinja2 import nodes
+    from jinja2.ext import Extension
+
+    class GenerationBlock(Extension):
+        tags = {"generation"}  # noqa: RUF012 (the parent declares it so)
+
+        def parse(self, parser: Any) -> nodes.Node:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            opening, closing = (
+                nodes.Output([nodes.TemplateData(mark)], lineno=line) for mark in (OPEN, CLOSE)
+            )
+            return nodes.Scope([opening, *body, closing], lineno=line)
+
+    return GenerationBlock
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Jinja's own filter escapes for HTML; a prompt wants plain JSON."""
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
+
+
+def _refuse(message: str) -> None:
+    from jinja2 import TemplateError
+
+    raise TemplateError(message)
