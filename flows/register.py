@@ -11,8 +11,16 @@ from pydantic import Field
 
 from components.contracts.errors import ModelError
 from components.contracts.events import Context
-from components.contracts.kinds import Onnx, Registration, Report, Verdict, Verification
+from components.contracts.kinds import (
+    Dataset,
+    Onnx,
+    Registration,
+    Report,
+    Verdict,
+    Verification,
+)
 from components.contracts.settings import Settings
+from components.formats.serving import serving_of
 
 if TYPE_CHECKING:
     from flows.registry import Shipped
@@ -36,11 +44,11 @@ class RunContext(Context):
 
 
 def register(
+    dataset: Dataset,
     onnx: Onnx,
     verification: Verification,
     verdict: Verdict,
     report: Report,
-    format: Settings,
     settings: RegistrySettings,
     *,
     out: Path,
@@ -62,7 +70,7 @@ def register(
     shipped = registry.Shipped(
         name=settings.name,
         folder=onnx.variant(ship),
-        config=serving_config(format, onnx),
+        config=serving_config(dataset, onnx),
         example=example(report),
         tags={**context.lineage, **verdict_tags(verdict), registry.HASH: digest},
     )
@@ -108,11 +116,10 @@ def example(report: Report) -> dict[str, Any]:
     return {"text": text or EXAMPLE, "max_new_tokens": 8}
 
 
-def serving_config(format: Settings, onnx: Onnx) -> dict[str, Any]:
+def serving_config(dataset: Dataset, onnx: Onnx) -> dict[str, Any]:
     """Return how a text is put to the model: with the turns it was trained on, on which device."""
     return {
-        "system": getattr(format, "system", None),
-        "template": getattr(format, "template", None) or "{text}",
+        **serving_of(dataset.facts["format"])._asdict(),
         "device": onnx.facts.get("execution_provider", "cpu"),
     }
 

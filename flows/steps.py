@@ -89,8 +89,8 @@ STEPS: dict[str, Step] = {
     ),
     "register": Step(
         "flows.register:register",
-        ONNX | VERIFICATION | {"verdict": kinds.Verdict, "report": kinds.Report},
-        ("format", "registry"),
+        DATASET | ONNX | VERIFICATION | {"verdict": kinds.Verdict, "report": kinds.Report},
+        ("registry",),
         "registration",
     ),
 }

@@ -1,7 +1,9 @@
 """How a served model puts one text: with the turns around it that the rows were learned with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
 
 from components.formats import translation
 from components.formats.settings import FormatSettings
@@ -28,6 +30,12 @@ TEMPLATES: dict[str, Callable[[Any], str]] = {
     "translation": lambda s: fill(translation.prompt(s), {"source": WHOLE}),
 }
 """Kinds whose user's turn is made of one text; in all others the text is the turn."""
+
+
+def serving_of(values: Mapping[str, Any]) -> Serving:
+    """Return `serving` of settings as a data set's facts hold them: told apart, if it was auto."""
+    settings: FormatSettings = TypeAdapter(FormatSettings).validate_python(values)
+    return serving(settings)
 
 
 def serving(settings: FormatSettings) -> Serving:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from components.training.collate import Inputs
     from components.training.loop import Progress, Trainer
-    from components.training.rows import Row
+    from components.training.rows import Row, Rows
 
 CURVE = ["step", "loss", "eval_loss", "learning_rate", "grad_norm", "tokens"]
 
@@ -79,7 +79,7 @@ def prepare(
     model = load_base(base.model, dtype=dtype, device=device, quantized=settings)
     adapted = attach_adapter(model, settings)
     rows = trained_rows(read_rows(tokens.split("train")))
-    flat = lies_flat(settings, model, device, max(len(row.input_ids) for row in rows))
+    flat = lies_flat(settings, model, device, max(rows.lengths))
     speed_up(adapted, model, settings, flat=flat)
     validation = read_rows(tokens.split("validation"), settings.max_eval_samples)
     size = settings.per_device_train_batch_size
@@ -89,8 +89,8 @@ def prepare(
         collate=choose_collate(settings, device, dtype, flat=flat),
         rows=rows,
         validation=trained_rows(validation) if validation else [],
-        plan=plan_steps(settings, [len(row.input_ids) for row in rows]),
-        validation_plan=plan_epoch([len(r.input_ids) for r in validation], size, 0, 0),
+        plan=plan_steps(settings, rows.lengths),
+        validation_plan=plan_epoch(validation.lengths, size, 0, 0),
         settings=settings,
         events=context.events,
         save=lambda _: None,
@@ -173,10 +173,10 @@ def plan_steps(settings: TrainingSettings, lengths: list[int]) -> list[list[tupl
     return steps if settings.max_steps < 0 else steps[: settings.max_steps]
 
 
-def trained_rows(rows: list[Any]) -> list[Any]:
+def trained_rows(rows: "Rows") -> "Rows":
     """Return `rows`; raise `DataError` if any of them would teach nothing."""
-    empty = [index for index, row in enumerate(rows) if not row.trained]
-    if empty or not rows:
+    empty = (rows.trained == 0).nonzero()[0]
+    if len(empty) or not len(rows):
         raise DataError(
             f"{len(empty)} of {len(rows)} rows have no trained token (first: row {empty[:1]})",
             fix="look at the tokenization section of the recipe and at the data",

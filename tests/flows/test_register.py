@@ -46,14 +46,16 @@ def run_register(toy: Toy, onnx: Onnx, *, promote: bool) -> Registration:
         (draft.folder / "samples.jsonl").write_text(json.dumps(sample) + "\n", encoding="utf-8")
     with kinds.Verification.write(folder / "verification") as draft:
         draft.facts = {}
+    with kinds.Dataset.write(folder / "dataset") as draft:
+        draft.facts = {"format": load_recipe(toy.root, "toy").format.model_dump(mode="json")}
     run = run_of_dvc(toy.root, "toy")
     tags = lineage(toy.root, "toy", run)
     return register(
+        kinds.Dataset.open(folder / "dataset"),
         onnx,
         kinds.Verification.open(folder / "verification"),
         verdict(folder, promote=promote),
         Report.open(folder / "report"),
-        load_recipe(toy.root, "toy").format,
         RegistrySettings(name="toy-model"),
         out=folder / "registration",
         context=RunContext(toy.root, toy.root / ".tuneline", Heard(), run, tags),

@@ -13,6 +13,7 @@ from components.contracts.events import Context, Heard
 from components.contracts.kinds import Adapter, BaseModelFolder, Tokens
 from components.model.base import load_base
 from components.training import checkpoint
+from components.training.rows import read_rows
 from components.training.settings import TrainingSettings
 from components.training.train import prepare, train, trained_rows
 
@@ -202,9 +203,9 @@ def test_unknown_target_module_lists_the_layers(
         run(tiny_base, tiny_tokens, tmp_path / "a", context, lora_target_modules=["query"])
 
 
-def test_rows_that_teach_nothing_are_refused() -> None:
+def test_rows_that_teach_nothing_are_refused(tiny_tokens: Tokens) -> None:
     with pytest.raises(DataError, match="0 of 0 rows"):
-        trained_rows([])
+        trained_rows(read_rows(tiny_tokens.split("train"), 0))
 
 
 def test_full_disk_keeps_the_last_checkpoint(
