@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from components.contracts.errors import ArtefactError, RecipeError, TunelineError, choose
+from flows.data_cli import data
 from flows.environment import find_root, prepare
 from flows.graph import changed_stages, read_graph
 from flows.recipe import add_to_line, load_recipe, parse_recipe, recipe_file
@@ -23,6 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(data, name="data")
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 
 
