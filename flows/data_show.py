@@ -12,6 +12,8 @@ from rich.text import Text
 from components.contracts.errors import ArtefactError
 from components.contracts.kinds import Dataset
 
+SPLITS = ("train", "validation", "test")
+
 BAR = 40
 """Characters of the longest bar."""
 
@@ -58,7 +60,8 @@ def splits_table(splits: Mapping[str, int], labels: Mapping[str, Mapping[str, in
     table = titled("splits")
     for column in ("split", "rows", *names):
         table.add_column(column, justify="left" if column == "split" else "right")
-    for split, count in splits.items():
+    for split in (name for name in SPLITS if name in splits):
+        count = splits[split]
         found = labels.get(split, {})
         cells = [f"{found[name]:,} ({found[name] / max(1, count):.0%})" for name in names]
         table.add_row(split, f"{count:,}", *cells)
