@@ -1,7 +1,7 @@
 """Chat templates, rendered as transformers renders them but without it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -31,21 +31,10 @@ class Template:
 
 
 def compile_template(source: str) -> Template:
-    """Compile a template in a sandbox: a template comes with a model and is not trusted.
-
-    The dialect is the one that published templates are written for: trimmed blocks, loop controls,
-    plain JSON, `raise_exception`, `strftime_now` and the `generation` block.
-    """
+    """Compile a template; raise `ModelError` if it cannot be read."""
     from jinja2 import TemplateError
-    from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation_block()]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = _now
+    environment = dialect(_now)
     try:
         return Template(environment.from_string(source))
     except TemplateError as error:
@@ -54,8 +43,27 @@ def compile_template(source: str) -> Template:
         ) from error
 
 
-def _generation_block() -> Any:
-    """`{% generation %}…{% endgeneration %}` marks answers for training; here it is transparent."""
+def dialect(now: Callable[[str], str], marks: tuple[str, str] = ("", "")) -> Any:
+    """Return the jinja2 environment that published templates are written for, in a sandbox.
+
+    A template comes with a model and is not trusted. It gets trimmed blocks, loop controls, plain
+    JSON, `raise_exception`, `strftime_now` (`now`) and the `generation` block, whose rendering
+    stands between `marks`.
+    """
+    from jinja2.ext import loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation_block(marks)]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = now
+    return environment
+
+
+def _generation_block(marks: tuple[str, str]) -> Any:
+    """`{% generation %}…{% endgeneration %}` marks answers for training."""
     from jinja2 import nodes
     from jinja2.ext import Extension
 
@@ -65,7 +73,10 @@ def _generation_block() -> Any:
         def parse(self, parser: Any) -> nodes.Node:
             line = next(parser.stream).lineno
             body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return nodes.Scope(body, lineno=line)
+            opening, closing = (
+                nodes.Output([nodes.TemplateData(mark)], lineno=line) for mark in marks
+            )
+            return nodes.Scope([opening, *body, closing], lineno=line)
 
     return GenerationBlock
 

@@ -3,7 +3,6 @@
 The clock of a template stands still: the same rows give the same ids on any day.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -11,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from components.contracts.errors import ModelError
+from components.runtime.template import dialect
 from components.tokenization.probe import Shape, compile_probing, find_shape
 
 OPEN, CLOSE = "\ufdd0", "\ufdd1"
@@ -113,56 +113,9 @@ class ChatTemplate:
 
     @cached_property
     def environment(self) -> Any:
-        """The dialect that published templates are written for, in a sandbox."""
-        from jinja2.ext import loopcontrols
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation_block()]
-        )
-        environment.filters["tojson"] = _to_json
-        environment.globals["raise_exception"] = _refuse
-        environment.globals["strftime_now"] = TODAY.strftime
-        return environment
+        """What the template is compiled in: answers stand between marks."""
+        return dialect(TODAY.strftime, (OPEN, CLOSE))
 
 
 def _unmarked(text: str) -> str:
     return text.replace(OPEN, "").replace(CLOSE, "")
-
-
-def _generation_block() -> Any:
-    """`{% generation %}…{% endgeneration %}` goes into the text as a pair of marks."""
-    from jinja2 import nodes
-    from jinja2.ext import Extension
-
-    class GenerationBlock(Extension):
-        tags = {"generation"}  # noqa: RUF012 (the parent declares it so)
-
-        def parse(self, parser: Any) -> nodes.Node:
-            line = next(parser.stream).lineno
-            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            opening, closing = (
-                nodes.Output([nodes.TemplateData(mark)], lineno=line) for mark in (OPEN, CLOSE)
-            )
-            return nodes.Scope([opening, *body, closing], lineno=line)
-
-    return GenerationBlock
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """Jinja's own filter escapes for HTML; a prompt wants plain JSON."""
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
-
-
-def _refuse(message: str) -> None:
-    from jinja2 import TemplateError
-
-    raise TemplateError(message)
