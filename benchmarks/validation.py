@@ -2,6 +2,7 @@
 
     python benchmarks/validation.py            # 1,000,000 rows
     python benchmarks/validation.py --quick    # 100,000 rows
+    python benchmarks/validation.py --language # the optional look at the language too
 
 The rows are made here: short sentences of made-up words, two labels, and some of every fault.
 Before the run that counts, a tenth as many other rows are validated and accepted, so that holdout
@@ -197,7 +198,7 @@ def run(folder: Path, raw: Raw, name: str, chosen: ValidationSettings, past: Pat
     return step.validate(raw, formats, chosen, out=folder / name, context=context, accepted=past)
 
 
-def measure(count: int) -> tuple[Meter, Dataset]:
+def measure(count: int, **more: Any) -> tuple[Meter, Dataset]:
     meter = Meter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -206,7 +207,7 @@ def measure(count: int) -> tuple[Meter, Dataset]:
         accept(run(folder, old, "before", settings(), past), past)
         write_evaluation(old, folder / "benchmark.jsonl")
         raw = write_raw(folder / "raw", count, seed=2)
-        chosen = settings(contamination=[{"path": "benchmark.jsonl"}])
+        chosen = settings(contamination=[{"path": "benchmark.jsonl"}], **more)
         for group in (*GROUPS, "write_tables", "gather", "write_docs", "profile_of"):
             setattr(step, group, meter.measured(group, getattr(step, group)))
         with meter.watching():
@@ -243,10 +244,12 @@ def detectors(meter: Meter, raw: Raw, chosen: ValidationSettings) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="100,000 rows")
+    parser.add_argument("--language", action="store_true", help="with the `language` extra too")
     parser.add_argument("--rows", type=int, default=1_000_000)
     args = parser.parse_args()
     count = 100_000 if args.quick else args.rows
-    meter, dataset = measure(count)
+    more = {"languages": ["en"]} if args.language else {}
+    meter, dataset = measure(count, **more)
     print(f"{count:,} rows, {len(os.sched_getaffinity(0))} cores")
     print(f"{'':32}{'wall s':>9}{'CPU s':>9}{'peak GB':>9}")
     for name, row in meter.rows.items():
