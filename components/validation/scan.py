@@ -20,7 +20,7 @@ from components.formats.settings import FormatSettings
 from components.validation import checks
 from components.validation.clean import clean, has_entities
 from components.validation.faults import Faults
-from components.validation.identity import duplicate_key, fingerprint, place, row_id
+from components.validation.identity import as_json, duplicate_key, fingerprint, place, row_id
 from components.validation.settings import ValidationSettings
 from components.validation.texts import look_at
 
@@ -131,7 +131,7 @@ class Reader:
             for name in ("id", "messages", "key", "place", *OF_EXAMPLE):
                 into[name].append(None)
             return
-        messages = json.dumps(example.messages, ensure_ascii=False)
+        messages = as_json(example.messages)
         key = duplicate_key(example.text, settings.duplicate_key)
         into["id"].append(row_id(example, messages))
         into["messages"].append(messages)

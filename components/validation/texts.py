@@ -84,7 +84,7 @@ def _personal_data(texts: Any, settings: ValidationSettings) -> Found:
 
 
 def _toxicity(texts: Any, settings: ValidationSettings) -> Found:
-    shares = toxic_share(texts)
+    shares = toxic_share(texts, settings.toxic_words or None)
     return [
         f"{share:.0%} of the words" if share > settings.max_toxic_share else None
         for share in shares.tolist()
