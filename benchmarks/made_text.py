@@ -14,7 +14,7 @@ def docstrings() -> list[str]:
     """Return the paragraphs of many docstrings, each once, in a fixed random order."""
     library, packages = Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_path("purelib"))
     files = [p for p in library.glob("**/*.py") if not {"site-packages", "test"} & set(p.parts)]
-    for name in ("numpy", "pandas", "scipy"):
+    for name in ("numpy", "pandas", "scipy", "torch", "transformers"):
         files += [p for p in (packages / name).glob("**/*.py") if "tests" not in p.parts]
     texts: dict[str, None] = {}
     for file in sorted(files):
@@ -49,7 +49,7 @@ def corpora(texts: list[str], scale: int) -> dict[str, list[Conversation]]:
 
     system = {"role": "system", "content": task}
     return {
-        "short": [[system, *turns(question(), rng.choice(labels))] for _ in range(10_000 * scale)],
-        "chat": [turns(*(joined(2) for _ in range(6))) for _ in range(1_500 * scale)],
-        "long": [turns(joined(12), joined(8)) for _ in range(800 * scale)],
+        "short": [[system, *turns(question(), rng.choice(labels))] for _ in range(20_000 * scale)],
+        "chat": [turns(*(joined(2) for _ in range(6))) for _ in range(2_500 * scale)],
+        "long": [turns(joined(12), joined(8)) for _ in range(1_200 * scale)],
     }

@@ -2,8 +2,9 @@
 
 Most byte-level tokenizers cut a text into words before they merge, and no merge crosses a cut. So
 the ids of a text are those of its words, and a word met before need not be encoded again. That
-holds only where a cut is certain: beside a special token, and before a single space that stands
-between two visible characters. `WordCache.of` says for which tokenizers it is certain.
+holds only where a cut is certain: beside a special token, before a single space that stands
+between two visible characters, and behind the letters of a word. `WordCache.of` says for which
+tokenizers it is certain.
 """
 
 import json
@@ -16,9 +17,10 @@ from typing import Any
 Ids = Sequence[int]
 Span = tuple[int, int]
 
-CUT = re.compile(r"(?= [!-~\w])(?<=[!-~\w])")
-"""Before a lone space between visible characters: `\\w` holds no white space and no accent that
-could be composed with what stands before it."""
+CUT = re.compile(r"(?= [!-~\w])(?<=[!-~\w])|(?=[\n!-&(-/:-@\[-`{-~])(?<=[A-Za-z])")
+r"""Before a lone space between visible characters (`\w` holds no white space, and no accent that
+could be composed with what stands before it), and between an ASCII letter and a line break or a
+mark; not the apostrophe, which may belong to the letters before it."""
 
 _CONTRACTIONS = r"'s|'t|'re|'ve|'m|'ll|'d"
 _REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -26,7 +28,7 @@ _UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]
 
 CUTTING = frozenset(
     {
-        # GPT-2, Llama 3, Qwen, o200k: in none of them does a match run on over a space.
+        # GPT-2, Llama 3, Qwen, o200k: no match runs on over a space, or from letters to a mark.
         rf"{_CONTRACTIONS}| ?\p{{L}}+| ?\p{{N}}+| ?[^\s\p{{L}}\p{{N}}]+|\s+(?!\S)|\s+",
         rf"(?i:{_CONTRACTIONS})|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}|{_REST}",
         rf"(?i:{_CONTRACTIONS})|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}|{_REST}",
@@ -172,7 +174,7 @@ def _state(part: Any) -> Any:
 
 
 def _cuts(state: Any) -> bool:
-    """Say whether a pre-tokenizer always cuts before a lone space between visible characters."""
+    """Say whether a pre-tokenizer always cuts where `CUT` does."""
     if state is None:
         return False
     parts = state["pretokenizers"] if state["type"] == "Sequence" else [state]

@@ -18,6 +18,7 @@ SCRAPS = [
     *"  \t\n\r\x0b\x0c\x1c\x1f\x7f\x85\xa0\u200b\u2028\u3000\ufeff",
     *"éßñ你好한글да\u0301\u0308\u1161ⅨⅳªºÅﬁ²½٣😀👩‍👩\u0345ﷺ\ufffd\ue000",
     *["'s", "'LL", " '", "  ", "   ", "\n\n", " \n", "\r\n", "the", " the", " The", "HTTPServer"],
+    *["don't", "it's(", "'sam", "o'Clock!", "X's\n", "ab_c", "q\n\n  r", "fn(x)", "a\u0301."],
     *["héé", "in 2020 the", " - ", "1,234.5", "…", "e\u0301", " \u0301", "foo/bar\n//x"],
     *SPECIAL,
 ]
