@@ -196,7 +196,14 @@ def _dvc_add(root: Path, place: str) -> None:
     try:
         with Repo(str(root)) as repo:
             repo.add(str(root / place))
+        with Repo(str(root)) as repo:
+            seen = str(root / place) in {out.fs_path for out in repo.index.outs}
     except DvcException as error:
         raise ArtefactError(
             f"DVC could not take {place}: {error}", fix=f"see what `dvc add {place}` says"
         ) from error
+    if not seen:  # `dvc checkout` would delete the file then, as nobody's
+        raise ArtefactError(
+            f"DVC does not see {place}.dvc: .gitignore leaves out a folder above it",
+            fix="write `/data/*/*`, `!/data/inputs/*` and `!/data/accepted/*` in .gitignore",
+        )

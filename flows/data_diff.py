@@ -99,6 +99,7 @@ def _at(root: Path, recipe: str, revision: str, folder: Path) -> Dataset:
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
     from dvc.scm import RevError
+    from dvc_data.index import DataIndexDirError
 
     place = f"data/{recipe}/dataset"
     folder.mkdir()
@@ -115,7 +116,7 @@ def _at(root: Path, recipe: str, revision: str, folder: Path) -> Dataset:
             f"git knows no revision '{revision}'",
             fix=f"`tuneline data log {recipe}` lists those that changed the data",
         ) from error
-    except (DvcException, OSError) as error:
+    except (DvcException, DataIndexDirError, OSError) as error:
         raise ArtefactError(
             f"the data of '{recipe}' at {revision} is neither in the cache nor on a remote: "
             f"{error}",

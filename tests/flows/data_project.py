@@ -22,7 +22,6 @@ GRAPH = """stages:
     params: ["recipes/${item.recipe}.yaml": [format, validation]]
     outs: ["data/${item.recipe}/dataset"]
 """
-IGNORED = "/.tuneline/\n/mlflow/\n/data/*/\n!/data/inputs/\n!/data/accepted/\n"
 INPUTS = Path("data/inputs/tiny")
 
 
@@ -32,9 +31,8 @@ def make_project(root: Path) -> Toy:
         (root / name).mkdir(parents=True)
     (root / "dvc.yaml").write_text(GRAPH, encoding="utf-8")
     (root / "params.yaml").write_text("recipes:\n  - tiny\n", encoding="utf-8")
-    (root / ".gitignore").write_text(IGNORED, encoding="utf-8")
     (root / "data/accepted/tiny/.gitkeep").touch()
-    for name in ("recipes/tiny.yaml", INPUTS / "rows.jsonl"):
+    for name in (".gitignore", "recipes/tiny.yaml", INPUTS / "rows.jsonl"):
         shutil.copy(REPOSITORY / name, root / name)
     project = Toy(root)
     for words in (

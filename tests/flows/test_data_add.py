@@ -1,5 +1,6 @@
 """`tuneline data add`: the file is kept by DVC, read by the recipe, and nothing is half done."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,18 @@ from flows.recipe import load_recipe
 from flows.source_path import with_path
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("untouched") / "project"
+    root.mkdir()
+    return make_project(root).root
+
+
 @pytest.fixture
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
-    (tmp_path / "fresh").mkdir()
-    project = make_project(tmp_path / "fresh")
+def fresh(untouched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A project in which nothing was run yet, as the working directory of this process."""
+    shutil.copytree(untouched, tmp_path / "fresh")
+    project = Toy(tmp_path / "fresh")
     project.enter(monkeypatch)
     return project
 
@@ -46,8 +55,6 @@ def test_both_files_are_read_and_all_is_clean(versions_here: Toy) -> None:
 
 
 def test_test_rows_that_were_there_are_guarded(versions_here: Toy) -> None:
-    first = done(versions_here, "git", "show", "HEAD~1:dvc.lock")
-    assert first
     accepted = read_accepted(versions_here.root / "data/accepted/tiny")
     facts = Dataset.open(versions_here.root / "data/tiny/dataset").facts
     assert 0 < len(accepted.holdout) < facts["splits"]["test"]
@@ -106,14 +113,25 @@ def test_a_pattern_where_the_folder_holds_more(fresh: Toy, tmp_path: Path) -> No
     assert more.path == added.path
 
 
-def test_rows_not_brought_here_are_read_too(versions_here: Toy, tmp_path: Path) -> None:
-    (versions_here.root / INPUTS / "more.jsonl").unlink()
-    (versions_here.root / INPUTS / "notes.txt").write_text("not rows", encoding="utf-8")
-    sheet = versions_here.root / "recipes/tiny.yaml"
-    text = sheet.read_text(encoding="utf-8")
-    sheet.write_text(text.replace("path: data/inputs/tiny", "path: data/inputs/tiny/more.jsonl"))
-    with pytest.raises(RecipeError, match=r"neither .*rows\.jsonl|nothing else"):
-        add(versions_here.root, "tiny", write_rows(tmp_path / "third.jsonl", 3, seed=3))
+def test_rows_not_brought_here_count_too(fresh: Toy, tmp_path: Path) -> None:
+    sheet = fresh.root / "recipes/tiny.yaml"
+    rows = fresh.root / INPUTS / "rows.jsonl"
+    (fresh.root / INPUTS / "eval.jsonl").touch()
+    done(fresh, "git", "rm", "-q", "--cached", str(rows))
+    done(fresh, "dvc", "add", "-q", str(rows))
+    rows.unlink()
+    before = sheet.read_bytes()
+    with pytest.raises(RecipeError, match=r"means .*more.jsonl, .*rows.jsonl and nothing else"):
+        add(fresh.root, "tiny", write_rows(tmp_path / "more.jsonl", 3))
+    assert sheet.read_bytes() == before
+
+
+def test_a_folder_that_git_hides_from_dvc_is_told(fresh: Toy, tmp_path: Path) -> None:
+    (fresh.root / ".gitignore").write_text("/data/*/\n!/data/inputs/\n", encoding="utf-8")
+    before = tree(fresh.root)
+    with pytest.raises(TunelineError, match=r"DVC does not see .*more.jsonl.dvc"):
+        add(fresh.root, "tiny", write_rows(tmp_path / "more.jsonl", 3))
+    assert tree(fresh.root) == before
 
 
 REFUSED = {
@@ -169,7 +187,7 @@ def test_bad_rows_are_told_by_the_validation(fresh: Toy) -> None:
 
 
 PLACES = {
-    "source: {kind: file, path: a/b, license: x}\n": "source: {kind: file, path: NEW, license: x}\n",
+    "source: {path: a/b, license: x}\n": "source: {path: NEW, license: x}\n",
     "source:\r\n  path: 'a/b'  # where\r\n": "source:\r\n  path: NEW  # where\r\n",
     '# ä\nsource:\n  path:\n    "a/b"\n': "# ä\nsource:\n  path:\n    NEW\n",
 }
