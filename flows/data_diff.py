@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.text import Text
 from components.contracts.artefacts import MANIFEST, read_manifest
 from components.contracts.errors import ArtefactError, RecipeError
 from components.contracts.kinds import Dataset
+from flows.data_log import LOCK, locked_hash
 from flows.environment import prepare
 from flows.recipe import recipe_file
 
@@ -104,13 +106,13 @@ def _at(root: Path, recipe: str, revision: str, folder: Path) -> Dataset:
     place = f"data/{recipe}/dataset"
     folder.mkdir()
     try:
-        fs = DVCFileSystem(str(root), rev=revision)
-        if not fs.exists(place):
-            raise _no_data(revision, recipe)
-        fs.get_file(f"{place}/{MANIFEST}", str(folder / MANIFEST))
-        manifest = read_manifest(folder)
-        for name in manifest["files"].keys() & {PROFILE, *(f"{split}.parquet" for split in SPLITS)}:
-            fs.get_file(f"{place}/{name}", str(folder / name))
+        with closing(DVCFileSystem(str(root), rev=revision)) as fs:
+            _need(fs, place, revision, recipe)
+            fs.get_file(f"{place}/{MANIFEST}", str(folder / MANIFEST))
+            manifest = read_manifest(folder)
+            wanted = {PROFILE, *(f"{split}.parquet" for split in SPLITS)}
+            for name in sorted(manifest["files"].keys() & wanted):
+                fs.get_file(f"{place}/{name}", str(folder / name))
     except RevError as error:
         raise RecipeError(
             f"git knows no revision '{revision}'",
@@ -126,11 +128,17 @@ def _at(root: Path, recipe: str, revision: str, folder: Path) -> Dataset:
     return Dataset(folder, manifest["facts"], manifest["files"])
 
 
-def _no_data(revision: str, recipe: str) -> RecipeError:
-    return RecipeError(
-        f"revision {revision} has no data set of recipe '{recipe}'",
-        fix=f"`tuneline data log {recipe}` lists the revisions that have",
-    )
+def _need(fs: Any, place: str, revision: str, recipe: str) -> None:
+    """Raise `RecipeError` unless the revision's dvc.lock has the data set."""
+    try:
+        lock = fs.read_text(LOCK, encoding="utf-8")
+    except FileNotFoundError:
+        lock = ""
+    if not locked_hash(lock, place):
+        raise RecipeError(
+            f"revision {revision} has no data set of recipe '{recipe}'",
+            fix=f"`tuneline data log {recipe}` lists the revisions that have",
+        )
 
 
 def _compared(recipe: str, old: tuple[str, Dataset], new: tuple[str | None, Dataset]) -> DataDiff:

@@ -59,7 +59,7 @@ def log(root: Path, recipe: str) -> list[Version]:
     changes: list[tuple[_Commit, str]] = []
     before: str | None = None
     for commit, lock in [*_committed(root), (_Commit(None, None, None), _text(root / LOCK))]:
-        found = _hash(lock, out)
+        found = locked_hash(lock, out)
         if found and found != before:
             changes.append((commit, found))
         before = found
@@ -117,7 +117,7 @@ def _text(file: Path) -> str:
     return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
-def _hash(lock: str, out: str) -> str | None:
+def locked_hash(lock: str, out: str) -> str | None:
     """Return the hash that a dvc.lock gives for an output."""
     try:
         found = yaml.load(lock, Loader=yaml.CSafeLoader)
