@@ -106,7 +106,7 @@ def _at(root: Path, recipe: str, revision: str, folder: Path) -> Dataset:
     place = f"data/{recipe}/dataset"
     folder.mkdir()
     try:
-        with closing(DVCFileSystem(str(root), rev=revision)) as fs:
+        with closing(DVCFileSystem(str(root), rev=revision, config=_remotes(root))) as fs:
             _need(fs, place, revision, recipe)
             fs.get_file(f"{place}/{MANIFEST}", str(folder / MANIFEST))
             manifest = read_manifest(folder)
@@ -126,6 +126,16 @@ def _at(root: Path, recipe: str, revision: str, folder: Path) -> Dataset:
             "a remote that somebody has pushed it to",
         ) from error
     return Dataset(folder, manifest["facts"], manifest["files"])
+
+
+def _remotes(root: Path) -> dict[str, Any]:
+    """Return the remotes as they are set up now: at an old revision there may have been none."""
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        config = repo.config
+        core = {name: config["core"][name] for name in ("remote",) if name in config["core"]}
+        return {"core": core, "remote": dict(config["remote"])}
 
 
 def _need(fs: Any, place: str, revision: str, recipe: str) -> None:
