@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_project import commit, make_project, write_rows
 from toy_project import HERE, REPOSITORY, STAGES, Toy
+
+from flows.data_add import add, validate_now
 
 
 @pytest.fixture(scope="session")
@@ -82,3 +85,28 @@ def prefect_server() -> Iterator[Any]:
 
     with prefect_test_harness(server_startup_timeout=180):
         yield
+
+
+@pytest.fixture(scope="session")
+def two_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose data was validated, added to and validated again: three commits."""
+    root = tmp_path_factory.mktemp("versions") / "project"
+    root.mkdir()
+    project = make_project(root)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        project.enter(monkeypatch)
+        validate_now(root, "tiny")
+        commit(project, "first data")
+        add(root, "tiny", write_rows(tmp_path_factory.mktemp("more") / "more.jsonl", 60))
+        validate_now(root, "tiny")
+        commit(project, "more data")
+    return root
+
+
+@pytest.fixture
+def versions_here(two_versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """The same, as the working directory and environment of this very process."""
+    shutil.copytree(two_versions, tmp_path / "project")
+    project = Toy(tmp_path / "project")
+    project.enter(monkeypatch)
+    return project

@@ -1,0 +1,209 @@
+"""More rows for a recipe: a file that DVC keeps, named in the recipe, checked by its validation."""
+
+import filecmp
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from components.contracts.errors import ArtefactError, DataError, RecipeError, SourceError
+from components.contracts.kinds import Dataset
+from components.sources.many import is_row_file
+from components.sources.readers import one_format
+from components.sources.settings import FileRows
+from flows.child import LAST_LINES, Tell, run_lines
+from flows.environment import prepare
+from flows.recipe import load_recipe, recipe_file
+from flows.record import read_record
+from flows.source_path import path_with, with_path
+
+STAGES = ("ingest", "validate")
+
+
+@dataclass(frozen=True)
+class Added:
+    """What `add` did. `file` and `path` are as the project names them, `path` is what is read now.
+
+    `tracked` says who keeps the file's versions: git, where it was committed before DVC came to
+    it. `accepted` says that the data set that was there went into data/accepted/ first.
+    """
+
+    file: str
+    path: str
+    changed: bool
+    accepted: bool
+    tracked: Literal["dvc", "git"]
+
+
+def add(root: Path, recipe: str, file: Path, *, replace: bool = False) -> Added:
+    """Put `file` among the inputs of a recipe, for DVC to keep and the recipe to read.
+
+    What was made so far is accepted first: its test rows stay guarded and drift is measured from
+    it. Nothing changes if the same file is there, kept and read already. Raises `TunelineError`
+    with everything as it was, except that accepted data stays accepted; the recipe is edited last.
+    """
+    prepare(root)
+    source = _file_source(root, recipe)
+    place = f"data/inputs/{recipe}/{file.name}"
+    _check(file, root / place, source, replace)
+    path = path_with(root, recipe, source, file.name)
+    tracked = _tracked(root, place)
+    same = _same(file, root / place)
+    if same and tracked and path == source.path:
+        return Added(place, path, changed=False, accepted=False, tracked=tracked)
+    sheet = recipe_file(root, recipe)
+    text = with_path(sheet.read_bytes().decode("utf-8"), path, f"recipes/{sheet.name}")
+    accepted = _accept(root, recipe)
+    with _placed(file, root / place, copy=not same):
+        if tracked != "git":
+            _dvc_add(root, place)
+        beside = sheet.with_name(f".{sheet.name}.tmp")
+        beside.write_bytes(text.encode("utf-8"))
+        beside.replace(sheet)
+    return Added(place, path, changed=True, accepted=accepted, tracked=tracked or "dvc")
+
+
+def validate_now(root: Path, recipe: str, tell: Tell = print) -> Dataset:
+    """Ingest and validate a recipe's rows through DVC, its lines told as they come.
+
+    Raises `DataError` with the stage's own message where one left it.
+    """
+    prepare(root)
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", f"validate@{recipe}"]
+    ended = run_lines(command, root, dict(os.environ), None, tell)
+    if ended.code != 0:
+        raise DataError(_told(root, recipe) or "\n".join(ended.lines[-LAST_LINES:]))
+    return Dataset.open(root / "data" / recipe / "dataset")
+
+
+def _told(root: Path, recipe: str) -> str:
+    record = read_record(root, recipe)
+    faults = record.faults if record else {}
+    return "\n".join(f"{name}: {faults[name].message}" for name in STAGES if name in faults)
+
+
+def _file_source(root: Path, recipe: str) -> FileRows:
+    source = load_recipe(root, recipe).source
+    if isinstance(source, FileRows):
+        return source
+    raise RecipeError(
+        f"recipes/{recipe}.yaml: source.kind is '{source.kind}': its rows are not files here that "
+        "another one could be put beside",
+        fix="to read local files instead write source: {kind: file, path: "
+        f"data/inputs/{recipe}/FILE, license: …}}, put the rows of '{source.kind}' there too if "
+        "they are to stay (`tuneline data add` takes more than one file, one after the other)",
+    )
+
+
+def _check(file: Path, place: Path, source: FileRows, replace: bool) -> None:
+    """Raise an error unless `file` can be read as rows and may lie at `place`."""
+    if not file.is_file():
+        found = "is a folder" if file.is_dir() else "does not exist"
+        raise SourceError(f"{file} {found}", fix="name one file of rows")
+    if not is_row_file(file.name):
+        raise SourceError(
+            f"{file.name} would not be read: it is hidden or a note of DVC's",
+            fix="give the file another name",
+        )
+    one_format([file.name], source.read, str(file))
+    if place.exists() and not _same(file, place) and not replace:
+        raise SourceError(
+            f"{_below(place)} is there already and holds something else",
+            fix="give the new file another name to keep both, or use --replace",
+        )
+
+
+def _below(place: Path) -> str:
+    return "/".join(place.parts[-4:])
+
+
+def _same(file: Path, place: Path) -> bool:
+    return place.is_file() and filecmp.cmp(file, place, shallow=False)
+
+
+def _tracked(root: Path, place: str) -> Literal["dvc", "git"] | None:
+    if (root / f"{place}.dvc").is_file():
+        return "dvc"
+    return "git" if _git_knows(root, place) else None
+
+
+def _git_knows(root: Path, place: str) -> bool:
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        return bool(repo.scm.is_tracked(place))
+
+
+def _accept(root: Path, recipe: str) -> bool:
+    """Remember what the recipe's data set is now, if there is one; say whether there was."""
+    from components.validation.accepted import accept
+
+    folder = root / "data" / recipe / "dataset"
+    if not folder.exists():
+        return False
+    dataset = Dataset.open(folder)
+    dataset.check()
+    accept(dataset, root / "data" / "accepted" / recipe)
+    return True
+
+
+@contextmanager
+def _placed(file: Path, place: Path, *, copy: bool) -> Iterator[None]:
+    """Put a copy of `file` at `place`; if the block fails, all there is as it was before."""
+    note = place.with_name(f"{place.name}.dvc")
+    notes = {n: _bytes(n) for n in (note, place.with_name(".gitignore"))}
+    kept = place.with_name(f".{place.name}.before")
+    kept.unlink(missing_ok=True)
+    if copy:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside = place.with_name(f".{place.name}.tmp")
+        shutil.copyfile(file, beside)
+        if place.exists():
+            place.rename(kept)
+        beside.rename(place)
+    try:
+        yield
+    except BaseException:
+        if copy:
+            place.unlink()
+        if kept.exists():
+            kept.rename(place)
+        for one, content in notes.items():
+            _put_back(one, content)
+        raise
+    kept.unlink(missing_ok=True)
+
+
+def _bytes(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
+
+
+def _put_back(file: Path, content: bytes | None) -> None:
+    if content is None:
+        file.unlink(missing_ok=True)
+    else:
+        file.write_bytes(content)
+
+
+def _dvc_add(root: Path, place: str) -> None:
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(root)) as repo:
+            repo.add(str(root / place))
+        with Repo(str(root)) as repo:
+            seen = str(root / place) in {out.fs_path for out in repo.index.outs}
+    except DvcException as error:
+        raise ArtefactError(
+            f"DVC could not take {place}: {error}", fix=f"see what `dvc add {place}` says"
+        ) from error
+    if not seen:  # `dvc checkout` would delete the file then, as nobody's
+        raise ArtefactError(
+            f"DVC does not see {place}.dvc: .gitignore leaves out a folder above it",
+            fix="write `/data/*/*`, `!/data/inputs/*` and `!/data/accepted/*` in .gitignore",
+        )
