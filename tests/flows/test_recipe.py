@@ -212,7 +212,7 @@ def test_an_evaluation_set_in_another_folder_is_refused(project: Path) -> None:
     tiny = (REPOSITORY / "recipes" / "tiny.yaml").read_text(encoding="utf-8")
     (project / "recipes" / "mine.yaml").write_text(
         tiny.replace("inputs/tiny", "inputs/mine").replace(
-            "validation:", "validation:\n  contamination: [{path: elsewhere/test.jsonl}]"
+            "\nvalidation:", "\nvalidation:\n  contamination: [{path: elsewhere/test.jsonl}]"
         ),
         encoding="utf-8",
     )
