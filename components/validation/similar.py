@@ -40,8 +40,8 @@ class Similar:
         """Return for every row of `queries` the index into `others` of one like it, or -1."""
         if self._threshold is None or not len(others) or not len(queries):
             return np.full(len(queries), -1)
-        texts = (self._rows.strings("text", rows) for rows in (queries, others))
-        return near_matches(*texts, self._threshold)
+        ours, theirs = (self._rows.strings("text", rows) for rows in (queries, others))
+        return near_matches(ours, theirs, self._threshold)
 
     def match_texts(self, queries: Any, texts: Sequence[str]) -> Any:
         """Return for every row of `queries` the index of a text like its own, or -1."""
