@@ -55,3 +55,55 @@ def accept(recipe: Name) -> None:
     folder = root / "data" / "accepted" / recipe
     remember(open_dataset(root, recipe), folder)
     print(f"remembered in {folder.relative_to(root)}; validation of {recipe} looks there")
+
+
+@data.command()
+def add(
+    file: Annotated[Path, typer.Argument(help="A file of rows.")],
+    recipe: Annotated[str, typer.Option(metavar="RECIPE", help="The recipe that is to read it.")],
+    replace: Annotated[bool, typer.Option(help="Take the place of a file of this name.")] = False,
+) -> None:
+    """Put FILE among a recipe's inputs, versioned by DVC, and validate all its rows."""
+    from flows.data_add import add as put_in
+    from flows.data_add import validate_now
+    from flows.data_show import show_dataset
+
+    root = find_root(Path.cwd())
+    added = put_in(root, recipe, file.absolute(), replace=replace)
+    console = Console()
+    if added.accepted:
+        print(f"the data so far is remembered in data/accepted/{recipe}")
+    print(f"{added.file}: {'added' if added.changed else 'there already, nothing to do'}")
+    print(f"recipes/{recipe}.yaml reads {added.path}")
+    show_dataset(recipe, validate_now(root, recipe), console)
+
+
+@data.command()
+def diff(
+    recipe: Name,
+    old: Annotated[str, typer.Argument(help="A git revision.")],
+    new: Annotated[str | None, typer.Argument(help="Another one; else the working copy.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a recipe's data at two revisions: rows added, removed, changed, moved; drift."""
+    from flows.data_diff import diff as compare
+    from flows.data_diff import print_diff
+
+    found = compare(find_root(Path.cwd()), recipe, old, new)
+    if as_json:
+        print(found.model_dump_json(indent=2))
+        return
+    print_diff(found, Console())
+
+
+@data.command()
+def log(recipe: Name, as_json: AsJson = False) -> None:
+    """List the versions of a recipe's data in git's history."""
+    from flows.data_log import log as versions_of
+    from flows.data_log import print_log
+
+    versions = versions_of(find_root(Path.cwd()), recipe)
+    if as_json:
+        print(json.dumps([one.model_dump(mode="json") for one in versions], indent=2))
+        return
+    print_log(versions, Console())
