@@ -1,14 +1,17 @@
 """More rows for a recipe: a file that DVC keeps, named in the recipe, checked by its validation."""
 
 import filecmp
+import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import yaml
 
 from components.contracts.errors import ArtefactError, DataError, RecipeError, SourceError
 from components.contracts.kinds import Dataset
@@ -53,7 +56,7 @@ def add(root: Path, recipe: str, file: Path, *, replace: bool = False) -> Added:
     path = path_with(root, recipe, source, file.name)
     tracked = _tracked(root, place)
     same = _same(file, root / place)
-    if same and tracked and path == source.path:
+    if same and tracked and path == source.path and _up_to_date(root / place, tracked):
         return Added(place, path, changed=False, accepted=False, tracked=tracked)
     sheet = recipe_file(root, recipe)
     text = with_path(sheet.read_bytes().decode("utf-8"), path, f"recipes/{sheet.name}")
@@ -76,14 +79,16 @@ def validate_now(root: Path, recipe: str, tell: Tell = print) -> Dataset:
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", f"validate@{recipe}"]
     ended = run_lines(command, root, dict(os.environ), None, tell)
     if ended.code != 0:
-        raise DataError(_told(root, recipe) or "\n".join(ended.lines[-LAST_LINES:]))
+        raise DataError(_told(root, recipe, ended.lines) or "\n".join(ended.lines[-LAST_LINES:]))
     return Dataset.open(root / "data" / recipe / "dataset")
 
 
-def _told(root: Path, recipe: str) -> str:
+def _told(root: Path, recipe: str, lines: Sequence[str]) -> str:
+    """Return the fault of the stage that failed; one of an earlier run is none of this one's."""
     record = read_record(root, recipe)
     faults = record.faults if record else {}
-    return "\n".join(f"{name}: {faults[name].message}" for name in STAGES if name in faults)
+    told = [f"{name}: {faults[name].message}" for name in STAGES if name in faults]
+    return "\n".join(one for one in told if one.splitlines()[0] in lines)
 
 
 def _file_source(root: Path, recipe: str) -> FileRows:
@@ -129,6 +134,15 @@ def _tracked(root: Path, place: str) -> Literal["dvc", "git"] | None:
     if (root / f"{place}.dvc").is_file():
         return "dvc"
     return "git" if _git_knows(root, place) else None
+
+
+def _up_to_date(place: Path, tracked: str) -> bool:
+    """Say whether the file is kept as it is now: a note of DVC's may be of an older content."""
+    if tracked != "dvc":
+        return True
+    note = yaml.safe_load(place.with_name(f"{place.name}.dvc").read_text(encoding="utf-8"))
+    with place.open("rb") as stream:
+        return bool(note["outs"][0].get("md5") == hashlib.file_digest(stream, "md5").hexdigest())
 
 
 def _git_knows(root: Path, place: str) -> bool:

@@ -70,6 +70,15 @@ def test_what_is_there_already_changes_nothing(versions_here: Toy, tmp_path: Pat
     assert tree(versions_here.root) == before
 
 
+def test_a_file_changed_where_it_lies_is_kept_anew(versions_here: Toy) -> None:
+    file = write_rows(versions_here.root / INPUTS / "more.jsonl", 50, seed=2)
+    content = file.read_bytes()
+    assert add(versions_here.root, "tiny", file).changed
+    file.unlink()
+    done(versions_here, "dvc", "checkout")
+    assert file.read_bytes() == content
+
+
 def test_another_content_needs_replace(versions_here: Toy, tmp_path: Path) -> None:
     root, before = versions_here.root, tree(versions_here.root)
     file = write_rows(tmp_path / "more.jsonl", 50, seed=2)
