@@ -73,6 +73,8 @@ def add(
     console = Console()
     if added.accepted:
         print(f"the data so far is remembered in data/accepted/{recipe}")
+    elif added.changed:
+        print("no earlier data set lies here to remember (in a new clone: `dvc pull` first)")
     print(f"{added.file}: {'added' if added.changed else 'there already, nothing to do'}")
     print(f"recipes/{recipe}.yaml reads {added.path}")
     show_dataset(recipe, validate_now(root, recipe), console)

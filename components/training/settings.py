@@ -15,8 +15,10 @@ class TrainingSettings(LoraSettings):
     `warmup_steps` below 1 is a share of all steps, as in transformers. `min_lr_ratio` is where the
     schedule ends, as a share of `learning_rate`. `bf16: null` takes bf16 where the device is fast
     at it. `fast: false` runs the plain reference path (peft's forward, all logits, SDPA).
-    `max_steps` of -1 means whole epochs. `average_last` is the share of steps, at the end, whose
-    weights are averaged into the adapter that is kept (0: none; 0.25 is a good first choice).
+    `max_tokens_per_batch` makes batches of like length by their tokens, padding counted, in place
+    of `per_device_train_batch_size` rows. `max_steps` of -1 means whole epochs. `average_last` is
+    the share of steps, at the end, whose weights are averaged into the adapter that is kept (0:
+    none; 0.25 is a good first choice).
     """
 
     seed: NonNegativeInt = 0
@@ -27,6 +29,7 @@ class TrainingSettings(LoraSettings):
     num_train_epochs: PositiveFloat = 1.0
     max_steps: int = Field(default=-1, ge=-1)
     per_device_train_batch_size: PositiveInt = 16
+    max_tokens_per_batch: PositiveInt | None = None
     gradient_accumulation_steps: PositiveInt = 1
     average_last: Annotated[float, Field(ge=0, lt=1)] = 0.0
     max_grad_norm: PositiveFloat = 1.0

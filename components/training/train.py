@@ -157,20 +157,26 @@ def plan_steps(settings: TrainingSettings, lengths: list[int]) -> list[list[tupl
     """Return, for every optimiser step, its micro-batches of row indices."""
     import math
 
-    from components.training.rows import plan_epoch, plan_packed
-
     batches: list[tuple[int, ...]] = []
     for epoch in range(math.ceil(settings.num_train_epochs)):
-        one = (
-            plan_packed(lengths, settings.packing_length, settings.seed, epoch)
-            if settings.packing
-            else plan_epoch(lengths, settings.per_device_train_batch_size, settings.seed, epoch)
-        )
+        one = batches_of(settings, lengths, epoch)
         left = settings.num_train_epochs - epoch
         batches += one if left >= 1 else one[: math.ceil(left * len(one))]
     step = settings.gradient_accumulation_steps
     steps = [batches[i : i + step] for i in range(0, len(batches), step)]
     return steps if settings.max_steps < 0 else steps[: settings.max_steps]
+
+
+def batches_of(settings: TrainingSettings, lengths: list[int], epoch: int) -> list[tuple[int, ...]]:
+    """Return the batches of one epoch: packed, by their tokens, or by their rows."""
+    from components.training.rows import plan_epoch, plan_packed, plan_token_budget
+
+    seed = settings.seed
+    if settings.packing:
+        return plan_packed(lengths, settings.packing_length, seed, epoch)
+    if settings.max_tokens_per_batch:
+        return plan_token_budget(lengths, settings.max_tokens_per_batch, seed, epoch)
+    return plan_epoch(lengths, settings.per_device_train_batch_size, seed, epoch)
 
 
 def trained_rows(rows: "Rows") -> "Rows":

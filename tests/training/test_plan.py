@@ -170,6 +170,15 @@ def test_number_of_steps(epochs: float, accumulation: int, max_steps: int, steps
     assert len(plan_steps(settings, LENGTHS)) == steps
 
 
+def test_a_recipe_may_plan_by_tokens() -> None:
+    settings = TrainingSettings(max_tokens_per_batch=400, gradient_accumulation_steps=2)
+    steps = plan_steps(settings, LENGTHS)
+    batches = [batch for step in steps for batch in step]
+    assert sorted(row for batch in batches for row in batch) == list(range(len(LENGTHS)))
+    assert max(len(batch) * max(LENGTHS[row] for row in batch) for batch in batches) <= 400
+    assert len({len(batch) for batch in batches}) > 3
+
+
 def test_schedules_by_hand() -> None:
     linear = TrainingSettings(learning_rate=1.0, warmup_steps=4, min_lr_ratio=0.1)
     rates = [learning_rate(linear, step, 14) for step in range(1, 15)]
