@@ -1,7 +1,5 @@
 """Shared, tiny and real: a random Llama-class model and rows of token ids made for it."""
 
-# Spawned processes start in the folder that was current when this was first imported: the root.
-import multiprocessing.process  # noqa: F401
 import random
 from pathlib import Path
 
