@@ -41,7 +41,7 @@ with Dataset.write(path) as draft:
 print(size)
 """
 TOKENIZE = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from components.contracts.events import Context
 from components.contracts.kinds import BaseModelFolder, Dataset
@@ -50,7 +50,9 @@ from components.tokenization.tokenize import tokenize
 base, data, out = map(Path, sys.argv[1:])
 made = tokenize(BaseModelFolder.open(base), Dataset.open(data), TokenizationSettings(),
                 out=out, context=Context(out.parent, out.parent))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+# Not ru_maxrss: a child is born with the peak of the process that started it.
+status = Path("/proc/self/status").read_text().splitlines()
+peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 print(json.dumps({"kb": peak, "tokens": made.facts["splits"]["train"]["tokens"]}))
 """
 
