@@ -10,8 +10,8 @@ EVERY = 16
 def give_back() -> None:
     """Return freed memory to the system, where the C library can (glibc).
 
-    Batches have many shapes, so glibc's heap is left with holes that fit no later tensor: without
-    this, a run that needs 3 GB grew to 5.
+    Batches have many shapes, so glibc's heap is left with holes that fit no later tensor
+    (docs/log.md has figures).
     """
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
