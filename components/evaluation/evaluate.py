@@ -14,9 +14,6 @@ from components.scoring.tables import read_items, write_scores
 if TYPE_CHECKING:
     from components.model.torch_lm import TorchLM
 
-SHORT = 512
-"""Tokens of a row up to which plain products beat SDPA on CPU (and their memory is small)."""
-
 
 def evaluate(
     base: BaseModelFolder,
@@ -44,10 +41,9 @@ def evaluate(
             fix="give it a share under validation.splits in the recipe",
         )
     prefix = int(tokens.facts["prefix_token"])
-    longest = max(max(len(i.prompt) + len(i.answer), len(i.text) + 1) for i in items)
     with Evaluation.write(out) as draft:
         metrics: dict[str, Any] = {}
-        for name, load in models(base, adapter, longest).items():
+        for name, load in models(base, adapter).items():
             scores = score_items(
                 load(), items, prefix_token=prefix, events=context.events, label=f"evaluate {name}"
             )
@@ -61,30 +57,20 @@ def evaluate(
     return Evaluation.open(out)
 
 
-def models(
-    base: BaseModelFolder, adapter: Adapter, longest: int
-) -> "dict[str, Callable[[], TorchLM]]":
-    """Return how to load each model, so that one at a time is in memory.
-
-    `longest` is the most tokens a row has: on CPU, short rows attend faster by plain products.
-    """
+def models(base: BaseModelFolder, adapter: Adapter) -> "dict[str, Callable[[], TorchLM]]":
+    """Return how to load each model, so that one at a time is in memory."""
     import torch
 
     from components.model.base import load_base
-    from components.model.device import pick_device
+    from components.model.device import keep_few_kernels, pick_device
     from components.model.merge import load_merged
     from components.model.torch_lm import TorchLM
 
+    keep_few_kernels()
     # oneDNN's fp32 kernels: twice the speed of the default ones on CPU, still fp32 accumulation.
     torch.set_float32_matmul_precision("medium")
     device = pick_device()
-    short = longest <= SHORT and device.type == "cpu"
-    attention = "eager" if short else "sdpa"
     return {
-        "base": lambda: TorchLM(
-            load_base(base.model, dtype=torch.float32, device=device, attn_implementation=attention)
-        ),
-        "tuned": lambda: TorchLM(
-            load_merged(base.model, adapter.model, attn_implementation=attention)[0].to(device)
-        ),
+        "base": lambda: TorchLM(load_base(base.model, dtype=torch.float32, device=device)),
+        "tuned": lambda: TorchLM(load_merged(base.model, adapter.model)[0].to(device)),
     }

@@ -17,7 +17,6 @@ def load_base(
     dtype: "torch.dtype",
     device: "torch.device",
     quantized: QuantizedLoading | None = None,
-    attn_implementation: str = "sdpa",
 ) -> "PreTrainedModel":
     """Load the causal model in `folder` onto `device`.
 
@@ -27,7 +26,7 @@ def load_base(
     """
     from transformers import AutoModelForCausalLM
 
-    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": attn_implementation}
+    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "sdpa"}
     if quantized is not None and quantized.wanted:
         options["quantization_config"] = quantization_config(quantized, dtype)
         options["device_map"] = {"": device}

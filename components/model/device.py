@@ -1,9 +1,23 @@
 """What the machine can do, asked of torch rather than assumed."""
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+
+KERNELS_KEPT = 64
+"""Kernels oneDNN keeps: one forward and backward pass of a decoder uses 33 of like batches."""
+
+
+def keep_few_kernels() -> None:
+    """Bound the kernels that oneDNN keeps on CPU, unless the environment says how many.
+
+    oneDNN compiles one a shape and keeps 1,024. Where every batch has a shape of its own, few of
+    them are used twice, and those kept pin the heap: 0.8 GB over a run (docs/log.md).
+    Call it before the first product: oneDNN reads the number once.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KERNELS_KEPT))
 
 
 def pick_device() -> "torch.device":

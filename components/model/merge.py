@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def load_merged(
-    base: Path, adapter: Path, *, attn_implementation: str = "sdpa"
-) -> tuple["PreTrainedModel", Any]:
+def load_merged(base: Path, adapter: Path) -> tuple["PreTrainedModel", Any]:
     """Return (model in fp32 on the CPU with the adapter merged in, tokenizer).
 
     Never merges into a 4-bit base: that rounds the adapter away.
@@ -23,12 +21,7 @@ def load_merged(
     import torch
     from peft import PeftModel
 
-    model = load_base(
-        base,
-        dtype=torch.float32,
-        device=torch.device("cpu"),
-        attn_implementation=attn_implementation,
-    )
+    model = load_base(base, dtype=torch.float32, device=torch.device("cpu"))
     try:
         tuned = PeftModel.from_pretrained(model, adapter)
         merged = tuned.merge_and_unload(safe_merge=True)

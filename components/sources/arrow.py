@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from components.contracts.errors import DataError
+from components.sources.batches import numbered
 from components.sources.columns import need_distinct
 from components.sources.origin import Row, RowFile
 from components.sources.settings import ReadSettings
@@ -14,23 +14,17 @@ FILE_MAGIC = b"ARROW1"
 
 def read(file: RowFile, settings: ReadSettings) -> Iterator[Row]:
     """Yield 1-based row number and fields; raise `DataError` naming file and row."""
+    del settings  # names of columns stand in the file
+    yield from numbered(file, "an Arrow", lambda: _slices(file))
+
+
+def _slices(file: RowFile) -> Iterator[Any]:
     import pyarrow as pa
 
-    del settings  # names of columns stand in the file
-    number = 0
-    try:
-        with pa.memory_map(str(file.path)) as source:
-            for batch in _batches(source, file.name):
-                for start in range(0, len(batch), BATCH):
-                    for fields in batch.slice(start, BATCH).to_pylist():
-                        number += 1
-                        yield number, fields
-    except (pa.ArrowException, OSError) as error:
-        at = f":{number + 1}: damaged from here on" if number else ": not an Arrow file"
-        raise DataError(
-            f"{file.name}{at} ({error})",
-            fix="bring or write the file again",
-        ) from error
+    with pa.memory_map(str(file.path)) as source:
+        for batch in _batches(source, file.name):
+            for start in range(0, len(batch), BATCH):
+                yield batch.slice(start, BATCH)
 
 
 def _batches(source: Any, name: str) -> Iterator[Any]:

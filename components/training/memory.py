@@ -3,7 +3,7 @@
 import ctypes
 import sys
 
-EVERY = 16
+EVERY = 10
 """Steps between two calls: a call takes a tenth of a second, and so does touching pages anew."""
 
 

@@ -68,12 +68,13 @@ def prepare(
 
     from components.model.adapter import attach_adapter
     from components.model.base import load_base
-    from components.model.device import fast_dtype, pick_device
+    from components.model.device import fast_dtype, keep_few_kernels, pick_device
     from components.training.loop import Trainer
     from components.training.loss import answer_loss, reference_loss
     from components.training.rows import plan_epoch, read_rows
 
     torch.manual_seed(settings.seed)
+    keep_few_kernels()
     device = pick_device()
     dtype = precision(settings, fast_dtype(device))
     model = load_base(base.model, dtype=dtype, device=device, quantized=settings)

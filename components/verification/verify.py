@@ -103,10 +103,11 @@ def merged_model(base: BaseModelFolder, adapter: Adapter) -> "Iterator[CausalLM]
     """Give the tuned model in torch, fp32 with full-precision products, and free it afterwards."""
     import torch
 
-    from components.model.device import pick_device
+    from components.model.device import keep_few_kernels, pick_device
     from components.model.merge import load_merged
     from components.model.torch_lm import TorchLM
 
+    keep_few_kernels()
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

@@ -1,12 +1,12 @@
 """Data goes to a remote and comes back from it, byte for byte: a folder, and an S3 server."""
 
-import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from data_project import INPUTS, done
+from s3_server import s3_server
 from toy_project import Toy
 
 from flows.data_diff import diff
@@ -66,20 +66,6 @@ def test_an_s3_server_is_a_remote(versions_here: Toy, bucket: str) -> None:
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An S3 server on this machine with a bucket `data`; gives its address."""
-    boto3 = pytest.importorskip("boto3")
     pytest.importorskip("dvc_s3")
-    server_module = pytest.importorskip("moto.server")
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = server_module.ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    host, port = server.get_host_and_port()
-    boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="data")
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_server(monkeypatch, tmp_path) as (address, _):
+        yield address

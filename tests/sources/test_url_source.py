@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import json
-import logging
 import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +14,7 @@ import fsspec
 import pytest
 from fsspec.registry import _registry
 from pydantic import ValidationError
+from s3_server import BUCKET, s3_server
 
 from components.contracts.errors import SourceError, UnreachableError
 from components.contracts.events import Context, Heard
@@ -276,26 +276,11 @@ def test_a_refusal_of_the_server_is_told_apart(
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """An S3 server on this machine with a bucket `data`; gives its address."""
-    boto3 = pytest.importorskip("boto3")
     pytest.importorskip("s3fs")
-    server_module = pytest.importorskip("moto.server")
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = server_module.ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    host, port = server.get_host_and_port()
-    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}")
-    client.create_bucket(Bucket="data")
-    client.put_object(Bucket="data", Key="set/rows.jsonl", Body=ROWS)
-    client.put_object(Bucket="data", Key="set/a/more.jsonl", Body=b'{"text": "more"}\n')
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_server(monkeypatch, tmp_path) as (address, client):
+        client.put_object(Bucket=BUCKET, Key="set/rows.jsonl", Body=ROWS)
+        client.put_object(Bucket=BUCKET, Key="set/a/more.jsonl", Body=b'{"text": "more"}\n')
+        yield address
 
 
 def test_an_s3_server_is_read(context: Context, bucket: str) -> None:
