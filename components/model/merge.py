@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.contracts.errors import ModelError
 from components.model.base import load_base
+from components.model.full import is_full
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 def load_merged(base: Path, adapter: Path) -> tuple["PreTrainedModel", Any]:
     """Return (model in fp32 on the CPU with the adapter merged in, tokenizer).
 
-    Never merges into a 4-bit base: that rounds the adapter away.
+    Never merges into a 4-bit base: that rounds the adapter away. After full fine-tuning `adapter`
+    is the tuned model itself.
 
     Raises:
         ModelError: the adapter does not fit the base or merging gives non-finite weights.
@@ -21,7 +23,10 @@ def load_merged(base: Path, adapter: Path) -> tuple["PreTrainedModel", Any]:
     import torch
     from peft import PeftModel
 
-    model = load_base(base, dtype=torch.float32, device=torch.device("cpu"))
+    source = adapter if is_full(adapter) else base
+    model = load_base(source, dtype=torch.float32, device=torch.device("cpu"))
+    if source is adapter:
+        return model.eval(), load_tokenizer(base)
     try:
         tuned = PeftModel.from_pretrained(model, adapter)
         merged = tuned.merge_and_unload(safe_merge=True)

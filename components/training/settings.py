@@ -18,7 +18,8 @@ class TrainingSettings(LoraSettings):
     `max_tokens_per_batch` makes batches of like length by their tokens, padding counted, in place
     of `per_device_train_batch_size` rows. `max_steps` of -1 means whole epochs. `average_last` is
     the share of steps, at the end, whose weights are averaged into the adapter that is kept (0:
-    none; 0.25 is a good first choice).
+    none; 0.25 is a good first choice). `chunked_nll` never holds more logits than 134 MB at a time.
+    `torch_compile` compiles the decoder in place of the hand-written fast paths.
     """
 
     seed: NonNegativeInt = 0
@@ -41,6 +42,8 @@ class TrainingSettings(LoraSettings):
     packing: bool = False
     packing_length: PositiveInt = 2048
     gradient_checkpointing: bool = False
+    torch_compile: bool = False
+    chunked_nll: bool = True
     bf16: bool | None = None
     fast: bool = True
 

@@ -70,14 +70,16 @@ def prepare(
     from components.model.base import load_base
     from components.model.device import fast_dtype, keep_few_kernels, pick_device
     from components.training.loop import Trainer
-    from components.training.loss import answer_loss, reference_loss
+    from components.training.loss import loss_of
+    from components.training.precision import kept_in, multiplied_in, precision
     from components.training.rows import plan_epoch, read_rows
 
     torch.manual_seed(settings.seed)
     keep_few_kernels()
     device = pick_device()
     dtype = precision(settings, fast_dtype(device))
-    model = load_base(base.model, dtype=dtype, device=device, quantized=settings)
+    kept = kept_in(settings, dtype)
+    model = load_base(base.model, dtype=kept, device=device, quantized=settings)
     adapted = attach_adapter(model, settings)
     rows = trained_rows(read_rows(tokens.split("train")))
     flat = lies_flat(settings, model, device, max(rows.lengths))
@@ -86,8 +88,8 @@ def prepare(
     size = settings.per_device_train_batch_size
     return Trainer(
         model=adapted,
-        loss=partial(on_base, answer_loss if settings.fast else reference_loss),
-        collate=choose_collate(settings, device, dtype, flat=flat),
+        loss=partial(on_base, multiplied_in(loss_of(settings, model), settings, dtype)),
+        collate=choose_collate(settings, device, kept, flat=flat),
         rows=rows,
         validation=trained_rows(validation) if validation else [],
         plan=plan_steps(settings, rows.lengths),
@@ -120,18 +122,11 @@ def lies_flat(settings: TrainingSettings, model: Any, device: "torch.device", lo
 
 
 def on_base(loss: Any, adapted: Any, inputs: Any) -> "torch.Tensor":
-    """Call `loss` with the transformers model inside the peft one: its layers carry the adapter."""
-    result: torch.Tensor = loss(adapted.get_base_model(), inputs)
+    """Call `loss` with the transformers model: its layers carry the adapter."""
+    from components.model.full import bare
+
+    result: torch.Tensor = loss(bare(adapted), inputs)
     return result
-
-
-def precision(settings: TrainingSettings, fastest: "torch.dtype") -> "torch.dtype":
-    """Return the dtype of the frozen weights and the activations."""
-    import torch
-
-    if settings.bf16 is None:
-        return fastest
-    return torch.bfloat16 if settings.bf16 else torch.float32
 
 
 def speed_up(adapted: Any, model: Any, settings: TrainingSettings, *, flat: bool) -> None:
@@ -201,6 +196,8 @@ def write_curve(file: Path, progress: "Progress") -> None:
 
 def facts(trainer: "Trainer", base: BaseModelFolder) -> dict[str, Any]:
     """Return what is worth knowing of the run, free of clocks."""
+    from components.model.full import bare
+
     progress = trainer.progress
     return {
         "base": base.facts["title"],
@@ -215,6 +212,6 @@ def facts(trainer: "Trainer", base: BaseModelFolder) -> dict[str, Any]:
         "tokens": int(sum(point["tokens"] for point in progress.curve)),
         "trainable_parameters": sum(p.numel() for p in trainer.trainable.values()),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
-        "dtype": str(trainer.model.get_base_model().dtype).removeprefix("torch."),
+        "dtype": str(bare(trainer.model).dtype).removeprefix("torch."),
         "device": trainer.model.device.type,
     }
