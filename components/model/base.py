@@ -27,7 +27,8 @@ def load_base(
     """
     from transformers import AutoModelForCausalLM
 
-    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "sdpa"}
+    # transformers takes SDPA where the family can, and plain attention for others (Gemma 2).
+    options: dict[str, Any] = {"dtype": dtype}
     if quantized is not None and quantized.wanted:
         options["quantization_config"] = quantization_config(quantized, dtype, device)
         options["device_map"] = {"": device}

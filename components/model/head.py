@@ -74,19 +74,31 @@ def own_logits(model: Any, hidden: "torch.Tensor") -> "torch.Tensor":
     return logits
 
 
+class Answer:
+    """A decoder's output that holds the hidden states [1, n, width] and nothing else."""
+
+    def __init__(self, hidden: "torch.Tensor") -> None:
+        self.last_hidden_state = hidden
+
+    def __getitem__(self, place: int) -> "torch.Tensor":
+        return (self.last_hidden_state,)[place]
+
+    def __getattr__(self, name: str) -> None:
+        """Families pass on what their decoders may give besides: attentions, router logits …"""
+
+
 @contextmanager
 def decoder_answers(model: Any, hidden: "torch.Tensor") -> Iterator[list[bool]]:
     """Make the decoder of `model` answer `hidden` [1, n, width] inside the block.
 
     The list that is given gets an entry for each time it is asked.
     """
-    from transformers.modeling_outputs import BaseModelOutputWithPast
+    decoder = model.get_decoder()
+    asked: list[bool] = []
 
-    decoder, asked = model.get_decoder(), []
-
-    def forward(*_: Any, **__: Any) -> BaseModelOutputWithPast:
+    def forward(*_: Any, **__: Any) -> Answer:
         asked.append(True)
-        return BaseModelOutputWithPast(last_hidden_state=hidden)
+        return Answer(hidden)
 
     before, compiled = decoder.__dict__.get("forward"), decoder._compiled_call_impl
     decoder.forward, decoder._compiled_call_impl = forward, None

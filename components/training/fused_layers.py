@@ -34,7 +34,7 @@ class FrozenRmsNorm(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight, scale = ctx.saved_tensors
         grad = (grads[0] * weight).float()
-        normal = x.float().mul_(scale)
+        normal = x * scale  # in fp32; x itself must stay as it is: others may have kept it too
         along = (grad * normal).mean(-1, keepdim=True)
         return grad.sub_(normal.mul_(along)).mul_(scale).to(x.dtype), None, None
 
