@@ -2,7 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from components.model.settings import LoraSettings
 
@@ -53,3 +60,9 @@ class TrainingSettings(LoraSettings):
     early_stopping_threshold: NonNegativeFloat = 0.0
     save_steps: PositiveInt = 100
     resume_from_checkpoint: bool = True
+
+    @model_validator(mode="after")
+    def _compiled_is_fast(self) -> "TrainingSettings":
+        if self.torch_compile and not self.fast:
+            raise ValueError("torch_compile is a fast path: it cannot go with fast: false")
+        return self

@@ -117,8 +117,11 @@ def lies_flat(settings: TrainingSettings, model: Any, device: "torch.device", lo
     """Say whether batches are laid out flat, with the attention made for that."""
     from components.model.shared_prefix import attends_plainly
 
-    wanted = settings.fast and not settings.packing and device.type == "cpu"
-    return wanted and attends_plainly(model, longest)
+    config = model.config.get_text_config()
+    wanted = settings.fast and not (settings.packing or settings.torch_compile)
+    # Dropout on attention (GPT-2's default) is drawn by transformers' own attention only.
+    drops = any(getattr(config, name, 0) for name in ("attention_dropout", "attn_pdrop"))
+    return wanted and device.type == "cpu" and not drops and attends_plainly(model, longest)
 
 
 def on_base(loss: Any, adapted: Any, inputs: Any) -> "torch.Tensor":
@@ -135,14 +138,20 @@ def speed_up(adapted: Any, model: Any, settings: TrainingSettings, *, flat: bool
 
     from components.model.shared_prefix import use_shared_prefix_attention
     from components.training import fused_layers
+    from components.training.compiled import compile_decoder
     from components.training.fused_lora import fuse_lora
 
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-        model.enable_input_require_grads()
+        model.activation_checkpointing_enable({"use_reentrant": False})
+        # It makes the embeddings ask for gradients, which only the reentrant kind needs: with
+        # adapters on the top blocks alone, the backward pass would go through all blocks.
+        model.disable_input_require_grads()
     if not settings.fast:
         return
     torch.set_float32_matmul_precision("medium" if model.device.type == "cpu" else "high")
+    if settings.torch_compile:
+        compile_decoder(model, model.device)
+        return
     fuse_lora(adapted)
     fused_layers.fuse_layers(model)
     if flat:
