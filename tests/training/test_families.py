@@ -22,8 +22,6 @@ from components.model.settings import LoraSettings
 from components.model.shared_prefix import attends_plainly
 from components.model.torch_lm import TorchLM
 from components.training.collate import pad, share_prefix
-from components.training.fused_layers import fuse_layers
-from components.training.fused_lora import fuse_lora
 from components.training.loss import answer_loss, reference_loss
 from components.training.rows import Row, read_rows
 from components.training.settings import TrainingSettings
