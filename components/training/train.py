@@ -140,6 +140,7 @@ def speed_up(adapted: Any, model: Any, settings: TrainingSettings, *, flat: bool
     from components.training import fused_layers
     from components.training.compiled import compile_decoder
     from components.training.fused_lora import fuse_lora
+    from components.training.fused_quantized import fuse_quantized
 
     if settings.gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
@@ -153,6 +154,7 @@ def speed_up(adapted: Any, model: Any, settings: TrainingSettings, *, flat: bool
         compile_decoder(model, model.device)
         return
     fuse_lora(adapted)
+    fuse_quantized(adapted, model.dtype)
     fused_layers.fuse_layers(model)
     if flat:
         use_shared_prefix_attention(model)

@@ -20,6 +20,7 @@ from components.model.merge import load_merged
 from components.model.quantized import need_compute_dtype
 from components.model.settings import QuantizedLoading
 from components.training.collate import pad
+from components.training.fused_quantized import fuse_quantized
 from components.training.settings import TrainingSettings
 from components.training.train import prepare, train
 
@@ -87,10 +88,44 @@ def test_every_adapter_tensor_has_a_gradient_in_every_mode(
         torch.testing.assert_close(grad, first[name], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("way", "fused"),
+    [("nf4", 14), ("nf4 twice", 14), ("nf4 in bf16", 14), ("bf16 compute", 0), ("nf4 dora", 0)],
+)
+def test_fused_layers_have_the_gradients_of_pefts(
+    tiny_base: BaseModelFolder, tiny_tokens: Tokens, context: Context, way: str, fused: int
+) -> None:
+    plain = prepare(tiny_base, tiny_tokens, settings_of(way, fast=False), context)
+    fast = prepare(tiny_base, tiny_tokens, settings_of(way, fast=False), context)
+    wake(plain)
+    wake(fast)
+    assert fuse_quantized(fast.model, bare(fast.model).dtype) == fused
+    rounded = way == "nf4 in bf16"
+    expected, found = gradients(plain), gradients(fast)
+    for name, grad in found.items():
+        limit = 0.05 * float(expected[name].abs().max()) if rounded else 1e-5
+        torch.testing.assert_close(grad, expected[name], rtol=1e-4, atol=limit)
+    with fast.model.disable_adapter(), plain.model.disable_adapter(), torch.no_grad():
+        off = [float(t.loss(t.model, t.collate(t.rows[:3]))) for t in (plain, fast)]
+    assert off[0] == pytest.approx(off[1])
+
+
+@pytest.mark.parametrize("way", ["nf4", "nf4 twice", "nf4 dora", "nf4 packed", "int8"])
+def test_fast_and_plain_paths_agree_step_by_step(
+    tiny_base: BaseModelFolder, tiny_tokens: Tokens, context: Context, way: str
+) -> None:
+    curves = []
+    for fast in (True, False):
+        trainer = prepare(tiny_base, tiny_tokens, settings_of(way, fast=fast), context)
+        curves.append([point["loss"] for point in trainer.run().curve])
+    assert curves[0] == pytest.approx(curves[1], abs=2e-3 if way == "int8" else 1e-4)
+    assert curves[0][-1] < curves[0][0]
+
+
 def test_without_the_cure_gradients_would_be_wrong(
     tiny_base: BaseModelFolder, tiny_tokens: Tokens, context: Context
 ) -> None:
-    trainer = prepare(tiny_base, tiny_tokens, settings_of("nf4 in bf16"), context)
+    trainer = prepare(tiny_base, tiny_tokens, settings_of("nf4 in bf16", fast=False), context)
     layers = [m for m in trainer.model.modules() if hasattr(m, "support_avx512bf16_for_cpu")]
     assert len(layers) == 14
     assert not any(layer.support_avx512bf16_for_cpu for layer in layers)
