@@ -28,10 +28,10 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma": ("gemma", DEEP),
     "gemma2": ("gemma2", DEEP | UNEVEN | {"final_logit_softcapping": 3.0}),
     "gemma3": ("gemma3_text", DEEP | UNEVEN),
+    "granite": ("granite", DEEP | {"logits_scaling": 4.0, "embedding_multiplier": 6.0}),
 }
 SCALED: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma3, capped": ("gemma3_text", DEEP | UNEVEN | {"final_logit_softcapping": 3.0}),
-    "granite": ("granite", DEEP | {"logits_scaling": 4.0, "embedding_multiplier": 6.0}),
     "cohere": ("cohere", DEEP | {"logit_scale": 0.25}),
     "nanochat": ("nanochat", DEEP | {"final_logit_softcapping": 0.5}),
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from components.contracts.artefacts import write_json
 from components.contracts.errors import ModelError
 from components.model import full, pissa
+from components.model.quantized import hush
 from components.model.settings import LoraSettings
 from components.model.targets import linear_names, target_modules, top_layers
 
@@ -26,6 +27,7 @@ def attach_adapter(model: "PreTrainedModel", settings: LoraSettings) -> "PeftMod
     """
     if settings.full:
         return full.train_all(model)
+    hush()
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from components.contracts.errors import ModelError
 from components.model.base import load_base
 from components.model.full import is_full
+from components.model.quantized import hush
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -21,6 +22,8 @@ def load_merged(base: Path, adapter: Path) -> tuple["PreTrainedModel", Any]:
         ModelError: the adapter does not fit the base or merging gives non-finite weights.
     """
     import torch
+
+    hush()
     from peft import PeftModel
 
     source = adapter if is_full(adapter) else base

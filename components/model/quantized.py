@@ -42,8 +42,7 @@ def quantization_config(
 
 def need_bitsandbytes() -> None:
     """Raise `ModelError` unless bitsandbytes is installed and can be imported."""
-    # On CPU it looks for a faster kernel at import, and warns that there is none.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    hush()
     try:
         import bitsandbytes  # noqa: F401
     except ModuleNotFoundError as error:
@@ -56,6 +55,14 @@ def need_bitsandbytes() -> None:
             f"load_in_4bit / load_in_8bit need bitsandbytes, which cannot be loaded here: {error}",
             fix="install the build for this CUDA version, or set both to false",
         ) from error
+
+
+def hush() -> None:
+    """Keep bitsandbytes from warning, at import on CPU, that an optional kernel is not there.
+
+    peft imports it wherever it is installed, 4 bits or not.
+    """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def need_compute_dtype(compute: "torch.dtype", device: "torch.device") -> None:

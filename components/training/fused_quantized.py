@@ -1,8 +1,8 @@
 """A LoRA layer on a 4-bit base as one autograd function.
 
-y = x·Wᵀ + b + s·(x·Aᵀ)·Bᵀ with W rounded. peft runs the two branches apart, casts x to the adapter's
-fp32 for the second and keeps that copy; here x and x·Aᵀ are all that is kept, both branches are
-multiplied in the compute dtype, and W is made from its 4 bits where it is needed, forward and back.
+y = x·Wᵀ + b + s·(x·Aᵀ)·Bᵀ with W rounded. peft runs the two branches apart, casts x to fp32 (the
+adapter's dtype) for the second and keeps that copy; here x and x·Aᵀ are all that is kept, both
+branches are multiplied in the compute dtype, and W is made from its 4 bits where it is needed.
 """
 
 from types import MethodType

@@ -35,6 +35,13 @@ WAYS: dict[str, dict[str, Any]] = {
     "nf4 dora": {"load_in_4bit": True, "use_dora": True},
     "nf4 checkpointed": {"load_in_4bit": True, "gradient_checkpointing": True},
     "nf4 packed": {"load_in_4bit": True, "packing": True, "packing_length": 90},
+    "as in recipes/qlora-gpu": {
+        "load_in_4bit": True,
+        "bf16": True,
+        "packing": True,
+        "packing_length": 90,
+        "gradient_checkpointing": True,
+    },
     "int8": {"load_in_8bit": True},
     "int8 in bf16": {"load_in_8bit": True, "bf16": True},
 }

@@ -30,7 +30,7 @@ from components.verification.settings import VerificationSettings
 from components.verification.verify import verify
 
 CPU = torch.device("cpu")
-CAPPED = {"gemma2", *SCALED}
+CAPPED = {"gemma2", "granite", *SCALED}
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,24 @@ def test_fast_loss_and_gradients_are_those_of_the_models_own_forward(
     for name, grad in found_grads.items():
         assert grad.abs().sum() > 0, name
         torch.testing.assert_close(grad, expected_grads[name], rtol=1e-3, atol=1e-4)
+
+
+def test_an_adapter_on_the_head_itself(rows: list[Row]) -> None:
+    settings = LoraSettings(lora_r=4, lora_target_modules=["q_proj", "lm_head"])
+    models = [attach_adapter(make_model("llama"), settings) for _ in range(2)]
+    for model in models:
+        torch.manual_seed(3)
+        for parameter in (p for n, p in model.named_parameters() if "lora_" in n):
+            torch.nn.init.normal_(parameter, std=0.05)
+    plain, fast = models
+    base = fast.get_base_model()
+    speed_up(fast, base, TrainingSettings(bf16=False), flat=False)
+    torch.set_float32_matmul_precision("highest")
+    expected = gradients(plain, reference_loss(plain.get_base_model(), pad(rows, CPU)))
+    found = gradients(fast, answer_loss(base, pad(rows, CPU), head_of(base)))
+    assert len([name for name in found if "lm_head" in name]) == 2
+    for name, grad in found.items():
+        torch.testing.assert_close(grad, expected[name], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", FAMILIES | SCALED)
