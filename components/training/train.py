@@ -139,7 +139,8 @@ def speed_up(adapted: Any, model: Any, settings: TrainingSettings, *, flat: bool
     import torch
 
     from components.model.shared_prefix import use_shared_prefix_attention
-    from components.training import fused_layers
+    from components.training.fused_attention import fuse_attention
+    from components.training.fused_layers import fuse_layers
     from components.training.fused_lora import fuse_lora
 
     if settings.gradient_checkpointing:
@@ -148,10 +149,11 @@ def speed_up(adapted: Any, model: Any, settings: TrainingSettings, *, flat: bool
     if not settings.fast:
         return
     torch.set_float32_matmul_precision("medium" if model.device.type == "cpu" else "high")
-    fuse_lora(adapted)
-    fused_layers.fuse_layers(model)
+    stacks = fuse_lora(adapted)
+    fuse_layers(model, stacks)
     if flat:
         use_shared_prefix_attention(model)
+        fuse_attention(model, stacks)
 
 
 def plan_steps(settings: TrainingSettings, lengths: list[int]) -> list[list[tuple[int, ...]]]:
