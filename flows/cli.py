@@ -17,6 +17,7 @@ from flows.recipe import add_to_line, load_recipe, parse_recipe, recipe_file
 from flows.record import read_record, told_faults
 from flows.show import show
 from flows.summary import gather
+from flows.verify_resume import command as verify_resume
 
 app = typer.Typer(
     help="Validate, fine-tune, prove, export and register small language models.",
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data, name="data")
+app.command("verify-resume")(verify_resume)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 
 
