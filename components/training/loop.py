@@ -70,7 +70,7 @@ class Trainer:
             betas=(s.adam_beta1, s.adam_beta2),
             eps=s.adam_epsilon,
             weight_decay=s.weight_decay,
-            fused=True,
+            fused=self.model.device.type != "meta",  # where only shapes are looked at
         )
 
     def run(self) -> Progress:

@@ -70,9 +70,16 @@ def train(
 
 
 def prepare(
-    base: BaseModelFolder, tokens: Tokens, settings: TrainingSettings, context: Context
+    base: BaseModelFolder,
+    tokens: Tokens,
+    settings: TrainingSettings,
+    context: Context,
+    load: "Callable[..., Any] | None" = None,
 ) -> "Trainer":
-    """Return a trainer at step 0 with everything chosen for this machine."""
+    """Return a trainer at step 0 with everything chosen for this machine.
+
+    `load` takes the place of `load_base` where the model is only looked at.
+    """
     import torch
 
     from components.model.adapter import attach_adapter
@@ -86,7 +93,7 @@ def prepare(
     keep_few_kernels()
     device = pick_device()
     dtype = precision(settings, fast_dtype(device))
-    model = load_base(base.model, dtype=dtype, device=device, quantized=settings)
+    model = (load or load_base)(base.model, dtype=dtype, device=device, quantized=settings)
     adapted = attach_adapter(model, settings)
     rows = trained_rows(read_rows(tokens.split("train")))
     flat = lies_flat(settings, model, device, max(rows.lengths))

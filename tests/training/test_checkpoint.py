@@ -144,8 +144,8 @@ def test_how_often_is_saved_may_change_before_going_on(
             if step == 5:
                 raise KeyboardInterrupt
 
+    cut = replace(context, events=Killed())
     with pytest.raises(KeyboardInterrupt):
-        cut = replace(context, events=Killed())
         train(tiny_base, tiny_tokens, SETTINGS, out=tmp_path / "a", context=cut)
     often = SETTINGS.model_copy(update={"save_steps": 1, "save_total_limit": 1})
     train(tiny_base, tiny_tokens, often, out=tmp_path / "a", context=context)

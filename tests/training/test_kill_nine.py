@@ -51,10 +51,10 @@ def killed(
 def test_killed_at_random_lines(
     tiny_base: BaseModelFolder, tiny_tokens: Tokens, tmp_path: Path
 ) -> None:
-    found = killed(tiny_base, tiny_tokens, tmp_path, seed=3, kills=4)
+    found = killed(tiny_base, tiny_tokens, tmp_path, seed=3, kills=3)
     assert found["whole"] == 0
     assert any(place.startswith("checkpoint.py") for place in found["killed"])
-    assert len(found["killed"]) >= 3
+    assert len(found["killed"]) >= 2
     assert found["same"], found
     assert found["facts"], found
 

@@ -36,7 +36,7 @@ def row(length: int) -> Row:
 
 
 def scarce(trainer: Trainer, rows: int, error: type[Exception], late: bool = False) -> Trainer:
-    """Let a forward of more than `rows` rows run out of memory, at once or after half a backward."""
+    """Let a forward of more than `rows` rows run out of memory, after a backward if `late`."""
     right, collate, seen = trainer.loss, trainer.collate, [0]
 
     def counted(batch: Any) -> Any:
