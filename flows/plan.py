@@ -176,12 +176,9 @@ def times(plan: Plan, rates: Rates) -> Iterator[tuple[str, str, str]]:
     """Yield time, energy and money, as far as they are known."""
     if plan.measured is None or plan.time is None:
         return
-    speed = f"{plan.measured.tokens_per_second:,.0f} tokens/s in {len(plan.measured.tokens)} steps"
-    yield (
-        "time",
-        minutes(plan.time.seconds),
-        f"{speed}, {minutes(plan.time.evaluating)} to evaluate",
-    )
+    speed, timed = plan.measured.tokens_per_second, len(plan.measured.tokens)
+    told = f"{speed:,.0f} tokens/s in {timed} steps, {minutes(plan.time.evaluating)} to evaluate"
+    yield "time", minutes(plan.time.seconds), told
     yield "  probe", gb(plan.measured.peak_bytes), "its peak; a whole run leaves more holes"
     energy, price = energy_kwh(plan.time.seconds, rates), money(plan.time.seconds, rates)
     unknown = "not known: give --watts"

@@ -38,14 +38,14 @@ def command(
 
 def show(recipe: str, found: Certificate, console: Console) -> None:
     """Print both runs step by step, and the verdict as the last line."""
-    table = Table(box=SIMPLE_HEAD)
-    for column in ("step", "epoch", "batches (SHA-256)", "loss, untouched", "loss, resumed", ""):
-        table.add_column(column, justify="left" if "SHA" in column else "right")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("step", "epoch", "batches", "loss, untouched", "loss, resumed", ""):
+        table.add_column(column, justify="left" if column == "batches" else "right", no_wrap=True)
     for one, other in zip(found.whole.steps, found.resumed.steps, strict=True):
-        note = "equal" if one == other else "DIFFERENT"
-        if one.number in found.interrupted:
-            note += ", then checkpoint"
         losses = ("skipped" if loss is None else repr(loss) for loss in (one.loss, other.loss))
-        table.add_row(str(one.number), str(one.epoch), one.batches[:16], *losses, note)
+        same = "equal" if one == other else "DIFFERENT"
+        table.add_row(str(one.number), str(one.epoch), one.batches[:12], *losses, same)
     console.print(table)
+    cuts = " and ".join(map(str, found.interrupted))
+    console.print(f"The second run went on from checkpoints after steps {cuts}.", style="dim")
     console.print(f"{recipe}, {found.device}: {found.verdict}", highlight=False, soft_wrap=True)

@@ -8,6 +8,9 @@ from components.contracts.kinds import BaseModelFolder, Tokens
 from components.training.forecast import forecast
 from components.training.settings import TrainingSettings
 
+Offer = tuple[dict[str, Any], str]
+"""A change of settings, and its price."""
+
 SIZES = ("packing_length", "max_tokens_per_batch", "per_device_train_batch_size")
 
 
@@ -23,19 +26,32 @@ class Change:
 def changes(
     base: BaseModelFolder, tokens: Tokens, settings: TrainingSettings, runtime: int, room: int
 ) -> list[Change]:
-    """Return changes of the settings that fit into `room` bytes, the mildest first."""
-    found: list[Change] = []
-    for kind in (smaller_batches(settings), other_ways(settings)):
+    """Return changes of the settings that fit into `room` bytes, the mildest first.
+
+    Of each kind the mildest that fits; if none does, all kinds at once.
+    """
+
+    def first_fit(kind: list[Offer]) -> Change | None:
         for update, price in kind:
             tried = settings.model_copy(update=update)
             needed = forecast(base, tokens, tried, runtime).memory.needed
             if needed <= room:
-                found.append(Change(update, price, needed))
-                break
-    return found
+                return Change(update, price, needed)
+        return None
+
+    kinds = [list(smaller_batches(settings)), *([way] for way in other_ways(settings))]
+    together: dict[str, Any] = {}
+    for kind in kinds:
+        together |= kind[-1][0] if kind else {}
+    last = [[(together, "the slowest")]]
+    for offered in (kinds, last):
+        found = [first for kind in offered if (first := first_fit(kind))]
+        if found:
+            return found
+    return []
 
 
-def smaller_batches(settings: TrainingSettings) -> Iterator[tuple[dict[str, Any], str]]:
+def smaller_batches(settings: TrainingSettings) -> Iterator[Offer]:
     """Yield the same steps in ever smaller micro-batches."""
     size = batch_setting(settings)
     now = int(getattr(settings, size))
@@ -46,14 +62,12 @@ def smaller_batches(settings: TrainingSettings) -> Iterator[tuple[dict[str, Any]
             yield change, "the same rows a step, somewhat slower"
 
 
-def other_ways(settings: TrainingSettings) -> Iterator[tuple[dict[str, Any], str]]:
+def other_ways(settings: TrainingSettings) -> Iterator[Offer]:
     """Yield ways that change how the model is computed."""
     if settings.bf16 is False:
         yield {"bf16": True}, "half the bytes a number"
     if not settings.gradient_checkpointing:
         yield {"gradient_checkpointing": True}, "every forward pass is computed twice"
-        smallest = {batch_setting(settings): 1} if not settings.packing else {}
-        yield {"gradient_checkpointing": True, **smallest}, "much slower"
 
 
 def batch_setting(settings: TrainingSettings) -> str:

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from components.training.loop import Trainer
     from components.training.rows import Batch
 
-HOLES = 1.0
-"""On CPU, holes in the heap as a share of the activations: measured (docs/training.md)."""
+HOLES = 0.9
+"""On CPU, holes in the heap after a whole run as a share of the activations, and … """
+
+KERNELS = 240_000_000
+"""… bytes that loading and the kernels of oneDNN leave: both measured (docs/training.md)."""
 
 FRAGMENTS = 0.1
 """On CUDA, what torch's allocator reserves beyond its tensors, as a share of the activations."""
@@ -31,7 +34,7 @@ class Memory:
     """Bytes by what holds them.
 
     `activations` is the largest micro-batch's peak in forward and backward. `copies` are the best
-    adapter and the averaged one. `runtime` is the process without any tensor (CPU only).
+    adapter and the averaged one. `runtime` is what the libraries take (CPU only).
     """
 
     weights: int
@@ -177,7 +180,7 @@ def memory_of(
         copies=copies * trained,
         activations=activations,
         allocator=int(activations * (HOLES if on_cpu else FRAGMENTS)),
-        runtime=runtime if on_cpu else 0,
+        runtime=runtime + KERNELS if on_cpu else 0,
     )
 
 

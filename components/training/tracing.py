@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
@@ -25,8 +26,9 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self, given: Iterable[torch.Tensor]) -> None:
-        super().__init__()
-        self.live = self.peak = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.live: int = 0
+        self.peak: int = 0
         self.known: set[int] = set()
         for tensor in given:
             self.count(tensor)
@@ -46,6 +48,8 @@ class LiveBytes(TorchDispatchMode):
             args, words = tree_map_only(torch.Tensor, on_meta, (args, words))
             if words.get("device") is not None:
                 words["device"] = META
+        elif words.get("device") == META and counts_or_masks(args, words, tensors):
+            words["device"] = torch.device("cpu")
         result = func(*args, **words)
         for tensor in tree_flatten(result)[0]:
             if isinstance(tensor, torch.Tensor):
@@ -56,16 +60,30 @@ class LiveBytes(TorchDispatchMode):
         """Count the memory behind `tensor` once, until it is freed."""
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
-        if not tensor.is_meta or key in self.known:
+        if not self.counts(tensor) or key in self.known:
             return
         self.known.add(key)
         self.live += size
         self.peak = max(self.peak, self.live)
         weakref.finalize(storage, self.freed, key, size)
 
+    def counts(self, tensor: torch.Tensor) -> bool:
+        return tensor.is_meta
+
     def freed(self, key: int, size: int) -> None:
         self.live -= size
         self.known.discard(key)
+
+
+def counts_or_masks(args: Any, words: Mapping[str, Any], tensors: list[torch.Tensor]) -> bool:
+    """Say whether a tensor to be made holds whole numbers or truths: these stay real.
+
+    Code asks for their values ("is anything padded?") to choose its way.
+    """
+    kind = words.get("dtype") or (tensors[0].dtype if tensors else None)
+    if kind is None:
+        return bool(args) and all(isinstance(one, int) for one in args)
+    return not (kind.is_floating_point or kind.is_complex)
 
 
 def places(index: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
@@ -81,12 +99,47 @@ def on_meta(tensor: torch.Tensor) -> torch.Tensor:
     return tensor if tensor.is_meta else torch.empty_like(tensor, device=META)
 
 
+class Attention(torch.autograd.Function):
+    """Fused attention as all its kernels do it: queries, keys, values and output are kept.
+
+    Left alone, torch writes out the products of scores on meta, which no real device does.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> torch.Tensor:
+        out = query.new_empty((*query.shape[:-1], value.shape[-1]))
+        ctx.save_for_backward(query, key, value, out, query.new_empty(query.shape[:-1]).float())
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        query, key, value, _, _ = ctx.saved_tensors
+        return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+
+
+class FusedAttention(TorchFunctionMode):
+    """Inside the block, torch's attention on meta tensors is `Attention`."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is torch.nn.functional.scaled_dot_product_attention and args[0].is_meta:
+            return Attention.apply(*args[:3])  # type: ignore[no-untyped-call]
+        return func(*args, **(kwargs or {}))
+
+
 def traced_peak(model: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> int:
     """Return the bytes alive at most, beyond the model's own, while `loss()` runs both ways."""
     given = [*model.parameters(), *model.buffers()]
-    with LiveBytes(given) as bytes_:
+    with FusedAttention(), LiveBytes(given) as bytes_:
         before = bytes_.live
         loss().backward()
         peak = bytes_.peak
     model.zero_grad(set_to_none=True)
-    return peak - before
+    return int(peak - before)
