@@ -27,7 +27,8 @@ LARGE = 100.0
 def head_of(model: Any) -> Head:
     """Return what turns the last hidden states of `model` into its logits."""
     head = model.get_output_embeddings()
-    if head is not None and is_all(model, head):
+    # Without numbers (a model that is only planned with) there is nothing to try.
+    if head is not None and (head.weight.is_meta or is_all(model, head)):
         plain: Head = head
         return plain
     return lambda hidden: own_logits(model, hidden)

@@ -17,6 +17,7 @@ from components.model.base import load_base
 from components.model.full import bare
 from components.model.merge import load_merged
 from components.training.collate import pad
+from components.training.forecast import forecast
 from components.training.settings import TrainingSettings
 from components.training.train import prepare, train
 
@@ -175,6 +176,14 @@ def test_the_folder_is_plain_and_names_no_place(ran: Ran, tiny_base: BaseModelFo
 def test_facts_count_what_was_trained(ran: Ran) -> None:
     facts = ran.adapter.facts
     assert (facts["trainable_parameters"] == facts["parameters"]) == (ran.kind == "full")
+
+
+def test_the_forecast_knows_the_kind(
+    ran: Ran, tiny_base: BaseModelFolder, tiny_tokens: Tokens
+) -> None:
+    told = forecast(tiny_base, tiny_tokens, settings_of(ran.kind), runtime=0)
+    assert told.trainable_parameters == ran.adapter.facts["trainable_parameters"]
+    assert told.dtype == ran.adapter.facts["dtype"]
 
 
 def test_pissa_starts_from_the_principal_components(
