@@ -121,9 +121,8 @@ def shapes_only(base: BaseModelFolder, tokens: Tokens, settings: TrainingSetting
     """Return the trainer of a run on a model without numbers."""
     from components.training.train import prepare
 
-    plain = settings
-    if settings.wanted:
-        plain = settings.model_copy(update={"load_in_4bit": False, "load_in_8bit": False})
+    numbers = {"load_in_4bit": False, "load_in_8bit": False, "init_lora_weights": True}
+    plain = settings.model_copy(update=numbers)
     nowhere = Context(Path(), Path(), Silent())
     load = partial(load_shapes, quantized_as=settings.wanted)
     return prepare(base, tokens, plain, nowhere, load=load)
