@@ -37,6 +37,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "full": {"finetuning_type": "full", "learning_rate": 2e-3},
 }
 
+QUANTIZED = {"nf4": {"load_in_4bit": True}, "int8": {"load_in_8bit": True}}
+
 
 @dataclass
 class Ran:
@@ -53,7 +55,7 @@ class Ran:
 def settings_of(kind: str, **changes: Any) -> TrainingSettings:
     values = {"learning_rate": 1e-2, "warmup_steps": 2, "bf16": False, "max_steps": STEPS}
     values |= {"per_device_train_batch_size": 8, "num_train_epochs": 4, "lora_r": 4}
-    return TrainingSettings(**{**values, **KINDS[kind], **changes})
+    return TrainingSettings(**{**values, **(KINDS | QUANTIZED)[kind], **changes})
 
 
 def reference_losses(base: BaseModelFolder, tokens: Tokens, settings: Any, path: Path) -> Any:
@@ -200,15 +202,19 @@ def test_pissa_starts_from_the_principal_components(
     torch.testing.assert_close(layer.base_layer.weight, whole - principal, rtol=1e-3, atol=1e-4)
 
 
-def test_an_interrupted_pissa_run_saves_the_same(
-    tiny_base: BaseModelFolder, tiny_tokens: Tokens, tmp_path: Path
+@pytest.mark.parametrize("kind", ["pissa", "dora", "full", "nf4", "int8"])
+def test_an_interrupted_run_saves_the_same(
+    tiny_base: BaseModelFolder, tiny_tokens: Tokens, tmp_path: Path, kind: str
 ) -> None:
+    if kind in QUANTIZED:
+        pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+
     class Cut(Heard):
         def metrics(self, step: int, values: Any) -> None:
             if step == 4:
                 raise KeyboardInterrupt
 
-    settings = settings_of("pissa", save_steps=3)
+    settings = settings_of(kind, save_steps=3)
     cut = Context(tmp_path, tmp_path / "cut", events=Cut())
     with pytest.raises(KeyboardInterrupt):
         train(tiny_base, tiny_tokens, settings, out=tmp_path / "a", context=cut)
