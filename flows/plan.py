@@ -23,7 +23,7 @@ from components.training.machine import resident_bytes, room_bytes
 from components.training.probe import Duration, Probe, duration, probe
 from components.training.settings import TrainingSettings
 from flows.environment import find_root, prepare, scratch_folder, stay_offline
-from flows.made import open_made
+from flows.made import open_made, quiet_libraries
 from flows.progress import listener, minutes
 from flows.recipe import load_recipe
 
@@ -74,6 +74,7 @@ def command(
     stay_offline()
     settings = load_recipe(root, recipe).training
     base, tokens = open_made(root, recipe)
+    quiet_libraries()
     context = Context(root, scratch_folder(root, recipe), listener(sys.stderr))
     room = None if memory_gb is None else int(memory_gb * GB)
     plan = make_plan(recipe, base, tokens, settings, context, probe_steps, room)
