@@ -128,7 +128,7 @@ def refusal(plan: Plan) -> TooLargeError:
     """Return the error that says what was found and what would fit."""
     needed, room = plan.forecast.memory.needed, plan.room
     ways = [
-        f"training.{', '.join(f'{k}: {v}' for k, v in change.settings.items())} "
+        f"training.{', '.join(f'{k}: {json.dumps(v)}' for k, v in change.settings.items())} "
         f"({gb(change.needed)}; {change.price})"
         for change in plan.advice
     ]
