@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.contracts.errors import ModelError
 from components.contracts.events import Context, Silent
 from components.contracts.kinds import BaseModelFolder, Tokens
 from components.training.settings import TrainingSettings
@@ -129,16 +130,23 @@ def shapes_only(base: BaseModelFolder, tokens: Tokens, settings: TrainingSetting
 
 
 def load_shapes(folder: Path, *, dtype: "torch.dtype", quantized_as: bool = False, **_: Any) -> Any:
-    """Return the causal model in `folder` on the meta device; only its config is read."""
+    """Return the causal model in `folder` on the meta device; only its config is read.
+
+    Raises:
+        ModelError: the folder holds no model that transformers knows.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     class Quantized(torch.nn.Linear):
         """Stands for a quantised layer: no fast path takes it for a plain one."""
 
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder} holds no causal language model: {error}") from error
     model.config.use_cache = False
     for module in model.modules() if quantized_as else ():
         if type(module) is torch.nn.Linear and module is not model.get_output_embeddings():
