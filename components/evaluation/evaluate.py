@@ -8,7 +8,9 @@ from components.contracts.errors import DataError
 from components.contracts.events import Context
 from components.contracts.kinds import Adapter, BaseModelFolder, Evaluation, Tokens
 from components.evaluation.settings import EvaluationSettings
+from components.scoring.items import Score
 from components.scoring.metrics import summarise
+from components.scoring.preference import implicit_reward, is_pair
 from components.scoring.tables import read_items, write_scores
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ def evaluate(
 ) -> Evaluation:
     """Score both models on the same held-out items, in fp32.
 
-    Writes `base.parquet` and `tuned.parquet` (one row an item) and the metrics as facts.
+    Writes `base.parquet` and `tuned.parquet` (one row an item) and the metrics as facts; of a
+    preference recipe also how the tuned model rewards its pairs.
 
     Raises:
         DataError: the split is empty.
@@ -43,17 +46,20 @@ def evaluate(
     prefix = int(tokens.facts["prefix_token"])
     with Evaluation.write(out) as draft:
         metrics: dict[str, Any] = {}
+        found: dict[str, list[Score]] = {}
         for name, load in models(base, adapter).items():
             scores = score_items(
                 load(), items, prefix_token=prefix, events=context.events, label=f"evaluate {name}"
             )
             write_scores(draft.folder / f"{name}.parquet", scores)
-            metrics[name] = summarise(scores)
+            metrics[name], found[name] = summarise(scores), scores
         draft.facts = {
             "items": {"split": split, "limit": limit, "texts": texts, "count": len(items)},
             "prefix_token": prefix,
             "models": metrics,
         }
+        if all(is_pair(item) for item in items):
+            draft.facts["preference"] = implicit_reward(found["tuned"], found["base"]).facts()
     return Evaluation.open(out)
 
 
