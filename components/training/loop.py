@@ -50,6 +50,8 @@ class Trainer:
     events: Events
     save: Callable[["Trainer"], None]
     progress: Progress = field(default_factory=Progress)
+    measured: Callable[[], dict[str, float]] = dict
+    """What the loss has to tell besides itself, since it was last asked."""
 
     def __post_init__(self) -> None:
         s = self.settings
@@ -101,6 +103,7 @@ class Trainer:
         self.progress.step = number
         self.average()
         values = {"loss": float(total) / trained, "learning_rate": rate, "grad_norm": float(norm)}
+        values |= self.measured()
         self.progress.curve.append({"step": number, **values, "tokens": tokens})
         seconds = time.perf_counter() - started
         self.events.metrics(number, {**values, "tokens_per_second": tokens / seconds})
@@ -148,8 +151,9 @@ class Trainer:
     def judge(self, loss: float) -> None:
         """Note a validation loss: the best adapter is kept, and patience counted."""
         state = self.progress
-        state.curve[-1]["eval_loss"] = loss
-        self.events.metrics(state.step, {"eval_loss": loss})
+        values = {"eval_loss": loss} | {f"eval_{k}": v for k, v in self.measured().items()}
+        state.curve[-1] |= values
+        self.events.metrics(state.step, values)
         self.events.note(f"step {state.step}: validation loss {loss:.4f}")
         if loss < state.best_loss - self.settings.early_stopping_threshold:
             state.best_loss, state.best_step, state.bad_evaluations = loss, state.step, 0

@@ -41,6 +41,7 @@ def train(
     """
     from components.model.adapter import save_adapter
     from components.training.checkpoint import load_checkpoint, save_checkpoint
+    from components.training.once import forget
     from components.training.resume import fingerprint, restore, state_of
 
     mark = fingerprint(settings, base, tokens)
@@ -57,6 +58,7 @@ def train(
         write_curve(draft.folder / "curve.csv", progress)
         draft.facts = facts(trainer, base)
     file.unlink(missing_ok=True)
+    forget(context)
     return Adapter.open(out)
 
 
@@ -71,6 +73,7 @@ def prepare(
     from components.model.device import fast_dtype, keep_few_kernels, pick_device
     from components.training.loop import Trainer
     from components.training.loss import answer_loss, reference_loss
+    from components.training.objectives import pursue
     from components.training.rows import plan_epoch, read_rows
 
     torch.manual_seed(settings.seed)
@@ -84,7 +87,7 @@ def prepare(
     speed_up(adapted, model, settings, flat=flat)
     validation = read_rows(tokens.split("validation"), settings.max_eval_samples)
     size = settings.per_device_train_batch_size
-    return Trainer(
+    trainer = Trainer(
         model=adapted,
         loss=partial(on_base, answer_loss if settings.fast else reference_loss),
         collate=choose_collate(settings, device, dtype, flat=flat),
@@ -96,6 +99,7 @@ def prepare(
         events=context.events,
         save=lambda _: None,
     )
+    return pursue(trainer, base, tokens, context)
 
 
 def choose_collate(
@@ -194,7 +198,8 @@ def trained_rows(rows: "Rows") -> "Rows":
 def write_curve(file: Path, progress: "Progress") -> None:
     """Write the training curve: no clock in it, so the same run gives the same bytes."""
     with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, CURVE, lineterminator="\n")
+        told = sorted({name for point in progress.curve for name in point} - set(CURVE))
+        writer = csv.DictWriter(stream, [*CURVE, *told], lineterminator="\n")
         writer.writeheader()
         writer.writerows(progress.curve)
 

@@ -1,0 +1,35 @@
+"""What is learned from the rows, in the spelling of TRL."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveFloat, model_validator
+
+from components.contracts.settings import Settings
+
+PreferenceLoss = Literal["sigmoid", "hinge", "ipo", "robust", "sigmoid_norm"]
+
+
+class ObjectiveSettings(Settings):
+    """The loss.
+
+    `loss_type: nll` learns the answers (of plain text: the text). All others learn from pairs of a
+    chosen and a rejected answer (format `preference`), against the model as it was before training:
+    `sigmoid` is DPO, `robust` its form for pairs of which a share `label_smoothing` is the wrong
+    way round, `hinge` that of SLiC, `ipo` that of IPO, and `sigmoid_norm` DPO by the token. `beta`
+    holds the model to what it was: more of it keeps it nearer.
+    """
+
+    loss_type: Literal["nll"] | PreferenceLoss = "nll"
+    beta: PositiveFloat = 0.1
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+
+    @property
+    def of_pairs(self) -> bool:
+        """Whether pairs of answers are learned from."""
+        return self.loss_type != "nll"
+
+    @model_validator(mode="after")
+    def _smoothing_has_a_use(self) -> Self:
+        if self.label_smoothing and self.loss_type != "robust":
+            raise ValueError(f"label_smoothing is for loss_type robust, not {self.loss_type}")
+        return self
