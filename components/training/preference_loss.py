@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy, logsigmoid
 
-from components.contracts.tables import IGNORED
 from components.training.collate import Inputs
+from components.training.logits import trained_logits
 from components.training.objective_settings import ObjectiveSettings
 
 
@@ -124,17 +124,8 @@ class PairLoss:
 
 
 def answer_logprobs(model: Any, inputs: PairInputs, *, fast: bool) -> torch.Tensor:
-    """Return the summed log-probability in nats of each row's answer [rows], in fp32.
-
-    With `fast` the head runs on the answers' positions only, else on all (the reference path).
-    """
-    targets = inputs.labels[:, 1:]
-    trained = targets != IGNORED
-    if fast:
-        hidden = model.get_decoder()(**inputs.arguments, use_cache=False).last_hidden_state
-        logits = model.get_output_embeddings()(hidden[:, :-1][trained])
-    else:
-        logits = model(**inputs.arguments, use_cache=False).logits[:, :-1][trained]
-    tokens = -cross_entropy(logits.float(), targets[trained], reduction="none")
+    """Return the summed log-probability in nats of each row's answer [rows], in fp32."""
+    logits, targets = trained_logits(model, inputs, fast=fast)
+    tokens = -cross_entropy(logits, targets, reduction="none")
     # Sums of parts, not an index_add: the same bits every time on every device.
     return torch.stack([part.sum() for part in tokens.split(inputs.counts)])

@@ -222,4 +222,5 @@ def facts(trainer: "Trainer", base: BaseModelFolder) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "dtype": str(trainer.model.get_base_model().dtype).removeprefix("torch."),
         "device": trainer.model.device.type,
+        **trainer.about,
     }

@@ -1,0 +1,236 @@
+"""A teacher's logits: the formula, the cache, and what a student has of them on unseen rows."""
+
+import csv
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from pydantic import ValidationError
+
+from components.contracts.errors import ModelError
+from components.contracts.events import Context, Heard
+from components.contracts.kinds import Adapter, BaseModelFolder, Tokens
+from components.contracts.tables import IGNORED, tokens_schema
+from components.model.merge import load_merged
+from components.sources.fetch import fetch
+from components.sources.settings import RandomModel
+from components.training.distillation import divergence, gathered
+from components.training.objective_settings import DistillationSettings
+from components.training.settings import TrainingSettings
+from components.training.train import prepare, train
+
+WORDS, LENGTH = 16, 20
+SETTINGS = TrainingSettings(
+    learning_rate=1e-2,
+    warmup_steps=2,
+    num_train_epochs=12,
+    per_device_train_batch_size=8,
+    eval_steps=8,
+    save_steps=5,
+    bf16=False,
+)
+TAUGHT = SETTINGS.model_copy(update={"distillation": DistillationSettings(alpha=0.9, top_k=8)})
+
+
+def chains(count: int, seed: int) -> list[list[int]]:
+    """Return rows of a made-up language: the next word hangs on the last one, by chance."""
+    table = np.random.default_rng(7).dirichlet(np.full(WORDS, 0.3), size=WORDS)
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(count):
+        row = [int(rng.integers(WORDS))]
+        while len(row) < LENGTH:
+            row.append(int(rng.choice(WORDS, p=table[row[-1]])))
+        rows.append([1, *(10 + word for word in row)])
+    return rows
+
+
+def write_tokens(folder: Path, rows: int) -> Tokens:
+    with Tokens.write(folder) as draft:
+        for seed, (split, count) in enumerate((("train", rows), ("validation", 40), ("test", 4))):
+            made = [
+                {
+                    "id": f"{split}-{index}",
+                    "input_ids": ids,
+                    "labels": [IGNORED, *ids[1:]],
+                    "length": len(ids),
+                }
+                for index, ids in enumerate(chains(count, seed))
+            ]
+            table = pa.Table.from_pylist(made, schema=tokens_schema())
+            pq.write_table(table, draft.folder / f"{split}.parquet")
+        draft.facts = {"prefix_token": 2}
+    return Tokens.open(folder)
+
+
+def run(base: BaseModelFolder, tokens: Tokens, folder: Path, settings: TrainingSettings) -> Adapter:
+    context = Context(root=folder, scratch=folder / "scratch")
+    return train(base, tokens, settings, out=folder / "adapter", context=context)
+
+
+@pytest.fixture(scope="module")
+def taught_base(tiny_base: BaseModelFolder, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A student that knows nothing, and a teacher that has read many rows."""
+    folder = tmp_path_factory.mktemp("teacher")
+    settings = SETTINGS.model_copy(update={"num_train_epochs": 2})
+    adapter = run(tiny_base, write_tokens(folder / "many", 400), folder, settings)
+    model, tokenizer = load_merged(tiny_base.model, adapter.model)
+    place = "data/inputs/made/teacher"
+    model.save_pretrained(folder / place)
+    tokenizer.save_pretrained(folder / place)
+    source = RandomModel.model_validate(
+        {"kind": "random", "teacher": {"kind": "file", "path": place, "title": "well-read"}}
+    )
+    return fetch(source, out=folder / "base", context=Context(folder, folder))
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
+    return write_tokens(tmp_path_factory.mktemp("few") / "tokens", 16)
+
+
+@pytest.fixture(scope="module")
+def taught(
+    taught_base: BaseModelFolder, few: Tokens, tmp_path_factory: pytest.TempPathFactory
+) -> Adapter:
+    return run(taught_base, few, tmp_path_factory.mktemp("taught"), TAUGHT)
+
+
+def test_all_tokens_apart_are_the_whole_divergence() -> None:
+    torch.manual_seed(0)
+    teacher, student = torch.randn(5, 9), torch.randn(5, 9)
+    p, q = (logits.div(3).softmax(-1) for logits in (teacher, student))
+    expected = float((p * (p / q).log()).sum())
+    ids = teacher.topk(8).indices
+    found = divergence(gathered(teacher, ids, 3.0), gathered(student, ids, 3.0))
+    assert float(found) == pytest.approx(expected, rel=1e-4)
+    few_ids = teacher.topk(3).indices
+    coarser = divergence(gathered(teacher, few_ids, 3.0), gathered(student, few_ids, 3.0))
+    assert 0 < float(coarser) < expected, "putting tokens together can only hide differences"
+    same = divergence(gathered(teacher, few_ids, 3.0), gathered(teacher, few_ids, 3.0))
+    assert float(same) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_certain_teacher_gives_finite_gradients() -> None:
+    teacher = torch.tensor([[200.0, 0.0, -5.0, 1.0]])
+    student = torch.tensor([[-100.0, 3.0, 0.0, 100.0]], requires_grad=True)
+    ids = teacher.topk(2).indices
+    loss = divergence(gathered(teacher, ids, 1.0), gathered(student, ids, 1.0))
+    loss.backward()
+    assert student.grad is not None
+    assert torch.isfinite(loss)
+    assert torch.isfinite(student.grad).all()
+
+
+def test_a_student_with_a_teacher_beats_one_without(
+    taught_base: BaseModelFolder, few: Tokens, taught: Adapter, tmp_path: Path
+) -> None:
+    alone = run(taught_base, few, tmp_path, SETTINGS).facts["best_eval_loss"]
+    facts = taught.facts["distillation"]
+    assert facts["teacher"] == "well-read"
+    assert facts["teacher_eval_loss"] < facts["eval_loss_before"] - 1
+    with_teacher = taught.facts["best_eval_loss"]
+    assert with_teacher < alone - 0.1, "both are label losses on the same unseen rows"
+    assert with_teacher > facts["teacher_eval_loss"] - 0.05
+
+
+def test_the_curve_tells_both_parts_of_the_loss(taught: Adapter) -> None:
+    with taught.curve.open(encoding="utf-8") as stream:
+        points = list(csv.DictReader(stream))
+    for point in points:
+        loss, labels, apart = (
+            float(point[name]) for name in ("loss", "label_loss", "teacher_divergence")
+        )
+        assert loss == pytest.approx(0.1 * labels + 0.9 * 4 * apart, rel=1e-5)
+    assert float(points[-1]["teacher_divergence"]) < 0.3 * float(points[0]["teacher_divergence"])
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_what_was_kept_is_what_the_teacher_says(
+    taught_base: BaseModelFolder, few: Tokens, tmp_path: Path, packing: bool
+) -> None:
+    losses = []
+    for fast, top_k in ((True, None), (True, 258), (False, None)):
+        settings = SETTINGS.model_copy(
+            update={
+                "distillation": DistillationSettings(top_k=top_k),
+                "fast": fast,
+                "packing": packing,
+                "packing_length": 70,
+                "max_steps": 5,
+                "eval_steps": None,
+            }
+        )
+        scratch = tmp_path / f"{fast}-{top_k}"
+        context = Context(root=tmp_path, scratch=scratch, events=Heard())
+        trainer = prepare(taught_base, few, settings, context)
+        trainer.run()
+        losses.append([point["loss"] for point in trainer.progress.curve])
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
+    assert losses[2] == pytest.approx(losses[0], abs=1e-4)
+
+
+class Killed(Exception):
+    """Stands for a power cut."""
+
+
+class KillAt(Heard):
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        super().metrics(step, values)
+        if step == 7:
+            raise Killed
+
+
+def test_a_killed_run_goes_on_bit_for_bit_without_asking_again(
+    taught_base: BaseModelFolder, few: Tokens, taught: Adapter, tmp_path: Path
+) -> None:
+    context = Context(root=tmp_path, scratch=tmp_path / "scratch", events=KillAt())
+    with pytest.raises(Killed):
+        train(taught_base, few, TAUGHT, out=tmp_path / "adapter", context=context)
+    heard = Heard()
+    context = Context(root=tmp_path, scratch=tmp_path / "scratch", events=heard)
+    resumed = train(taught_base, few, TAUGHT, out=tmp_path / "adapter", context=context)
+    assert "resuming after step 5" in heard.notes
+    assert not any(label == "teacher" for label, _, _ in heard.marks)
+    assert resumed.digest == taught.digest
+
+
+def test_a_teacher_must_be_there(
+    tiny_base: BaseModelFolder, few: Tokens, context: Context, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=r"model\.teacher"):
+        train(tiny_base, few, TAUGHT, out=tmp_path / "adapter", context=context)
+
+
+def test_a_teacher_of_another_vocabulary_is_refused(
+    taught_base: BaseModelFolder, few: Tokens, context: Context, tmp_path: Path
+) -> None:
+    folder = tmp_path / "base"
+    with BaseModelFolder.write(folder) as draft:
+        shutil.copytree(taught_base.model, draft.folder / "model")
+        shutil.copytree(taught_base.teacher, draft.folder / "teacher")
+        file = draft.folder / "teacher" / "tokenizer.json"
+        swapped = file.read_text(encoding="utf-8").replace("<|im_start|>", "<|start|>")
+        file.write_text(swapped, encoding="utf-8")
+        for name in ("tokenizer_config.json", "special_tokens_map.json"):
+            other = draft.folder / "teacher" / name
+            if other.is_file():
+                text = other.read_text(encoding="utf-8").replace("<|im_start|>", "<|start|>")
+                other.write_text(text, encoding="utf-8")
+        draft.facts = taught_base.facts
+    with pytest.raises(ModelError, match=r"another vocabulary.*1 of 259.*im_start"):
+        train(BaseModelFolder.open(folder), few, TAUGHT, out=tmp_path / "a", context=context)
+
+
+def test_teacher_settings_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValidationError, match="distillation goes with loss_type nll"):
+        TrainingSettings(loss_type="sigmoid", distillation=DistillationSettings())
+    random = {"kind": "random"}
+    with pytest.raises(ValidationError, match="a teacher has no teacher"):
+        RandomModel.model_validate({**random, "teacher": {**random, "teacher": random}})
