@@ -39,7 +39,7 @@ def learn_from_pairs(trainer: Trainer, run: Run) -> None:
     trainer.collate = cast("Collate", partial(collate_pairs, collate=collate))
     trainer.loss = partial(on_base, loss)
     trainer.measured = loss.measured
-    trainer.about = {"loss_type": settings.loss_type, "pairs": len(pairs)}
+    trainer.about.append(lambda: {"loss_type": settings.loss_type, "pairs": len(pairs)})
     for split, rows in (("train", pairs), ("validation", validation)):
         compute = partial(reference_logprobs, trainer, rows, run.context, split)
         rows.reference = once(run.context, f"reference-{split}", run.mark, compute).numpy()

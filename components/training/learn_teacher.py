@@ -70,7 +70,7 @@ def learn_from_teacher(trainer: Trainer, run: Run, settings: DistillationSetting
         trainer.collate = partial(collate_either, collate=trainer.collate)
     trainer.loss, trainer.measured = loss, loss.measured
     facts = {**settings.model_dump(), "teacher": run.base.facts["teacher"]["title"], **before}
-    trainer.about = {"distillation": facts}
+    trainer.about.append(lambda: {"distillation": facts})
 
 
 def check_vocabulary(base: "BaseModelFolder") -> None:

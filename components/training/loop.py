@@ -52,8 +52,8 @@ class Trainer:
     progress: Progress = field(default_factory=Progress)
     measured: Callable[[], dict[str, float]] = dict
     """What the loss has to tell besides itself, since it was last asked."""
-    about: dict[str, Any] = field(default_factory=dict)
-    """What the objective adds to the facts of the run."""
+    about: list[Callable[[], dict[str, Any]]] = field(default_factory=list)
+    """What the objective adds to the facts of the run once it is over."""
 
     def __post_init__(self) -> None:
         s = self.settings

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from components.contracts.settings import Settings
+from components.model.pruning_settings import PruningSettings
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PreferenceLoss = Literal["sigmoid", "hinge", "ipo", "robust", "sigmoid_norm"]
@@ -31,13 +32,15 @@ class ObjectiveSettings(Settings):
     `sigmoid` is DPO, `robust` its form for pairs of which a share `label_smoothing` is the wrong
     way round, `hinge` that of SLiC, `ipo` that of IPO, and `sigmoid_norm` DPO by the token. `beta`
     holds the model to what it was: more of it keeps it nearer. `distillation` mixes a teacher's
-    logits into `nll`.
+    logits into `nll`. `pruning` sets weights of the base to zero first, and the adapter makes up
+    for it.
     """
 
     loss_type: Literal["nll"] | PreferenceLoss = "nll"
     beta: PositiveFloat = 0.1
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     distillation: DistillationSettings | None = None
+    pruning: PruningSettings | None = None
 
     @property
     def of_pairs(self) -> bool:
@@ -54,4 +57,6 @@ class ObjectiveSettings(Settings):
     def _one_objective(self) -> Self:
         if self.distillation is not None and self.of_pairs:
             raise ValueError(f"distillation goes with loss_type nll, not {self.loss_type}")
+        if self.pruning is not None and self.of_pairs:
+            raise ValueError(f"pruning goes with loss_type nll, not {self.loss_type}")
         return self

@@ -24,6 +24,10 @@ def pursue(
     """
     settings = trainer.settings
     start = partial(Run, base, tokens, context, mark_of(settings, base, tokens))
+    if settings.pruning is not None:
+        from components.training.recover_pruned import recover_pruned
+
+        recover_pruned(trainer, start(), settings.pruning)
     if settings.of_pairs:
         from components.training.learn_pairs import learn_from_pairs
 

@@ -40,6 +40,7 @@ def train(
         SpaceError: the disk is full.
     """
     from components.model.adapter import save_adapter
+    from components.model.pruning import save_pruning
     from components.training.checkpoint import load_checkpoint, save_checkpoint
     from components.training.once import forget
     from components.training.resume import fingerprint, restore, state_of
@@ -55,6 +56,7 @@ def train(
     trainer.settle()
     with Adapter.write(out) as draft:
         save_adapter(trainer.model, draft.folder / "model", base.facts["title"])
+        save_pruning(settings.pruning, draft.folder / "model")
         write_curve(draft.folder / "curve.csv", progress)
         draft.facts = facts(trainer, base)
     file.unlink(missing_ok=True)
@@ -222,5 +224,5 @@ def facts(trainer: "Trainer", base: BaseModelFolder) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "dtype": str(trainer.model.get_base_model().dtype).removeprefix("torch."),
         "device": trainer.model.device.type,
-        **trainer.about,
+        **{name: value for tell in trainer.about for name, value in tell().items()},
     }
