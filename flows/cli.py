@@ -13,10 +13,12 @@ from components.contracts.errors import ArtefactError, RecipeError, TunelineErro
 from flows.data_cli import data
 from flows.environment import find_root, prepare
 from flows.graph import changed_stages, read_graph
+from flows.plan import command as plan
 from flows.recipe import add_to_line, load_recipe, parse_recipe, recipe_file
 from flows.record import read_record, told_faults
 from flows.show import show
 from flows.summary import gather
+from flows.verify_resume import command as verify_resume
 
 app = typer.Typer(
     help="Validate, fine-tune, prove, export and register small language models.",
@@ -25,6 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data, name="data")
+app.command("plan")(plan)
+app.command("verify-resume")(verify_resume)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 
 

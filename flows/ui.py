@@ -37,7 +37,9 @@ class Server:
 
 def serve(root: Path, console: Console, *, browser: bool) -> None:
     """Start both servers, say where they are, wait for Ctrl-C (or SIGTERM) and stop both."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT too: what a script starts in the background inherits it as ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     for name, page in elsewhere().items():
         console.print(f"{name:<8}{page} (runs there already)", highlight=False)
     servers = [

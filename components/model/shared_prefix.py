@@ -8,7 +8,7 @@ one by one. On CPU, batched matrix products beat SDPA for short rows (docs/log.m
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class Layout:
     takes any), `slot` [n] for each token its padded slot. `bias` [1, 1, 1, longest, prefix +
     longest] is 0 where a token may look and the lowest number of the dtype where not; real tokens
     never look at padding, as it lies behind them. `prefix_bias` is the same for the prefix itself.
+    `memo` holds what an attention layer derives from the layout, for the layers after it.
     """
 
     prefix: int
@@ -36,6 +37,7 @@ class Layout:
     slot: "torch.Tensor"
     bias: "torch.Tensor"
     prefix_bias: "torch.Tensor"
+    memo: dict[Any, Any] = field(default_factory=dict)
 
 
 def shared_prefix_attention(

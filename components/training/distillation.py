@@ -75,6 +75,11 @@ class TaughtRows(Sequence[TaughtRow]):
         row, said = self.rows[index], slice(self.starts[index], self.starts[index + 1])
         return TaughtRow(row.input_ids, row.labels, self.ids[said], self.logprobs[said])
 
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row."""
+        return [len(row.input_ids) for row in self.rows]
+
 
 def collate_taught(rows: Sequence[TaughtRow], collate: "Collate") -> TaughtInputs:
     """Lay rows out as `collate` does, with what the teacher said in the same order."""

@@ -5,10 +5,13 @@ its input in fp32 for the backward pass; here the input as it came and one numbe
 and the gate's activation is computed again from the gate.
 """
 
+from collections.abc import Mapping
 from types import MethodType
 from typing import Any
 
 import torch
+
+from components.training.fused_lora import Stack, project, unproject
 
 NORMS = ("LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm")
 """Classes whose forward is w · x / √(mean x² + ε), computed in fp32 (others add 1 to w)."""
@@ -25,18 +28,20 @@ class FrozenRmsNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-        wide = x.float()
-        scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
+        wide = x.to(torch.float32, copy=True)
+        length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+        scale = torch.rsqrt(length.square_().div_(x.shape[-1]).add_(eps))
         ctx.save_for_backward(x, weight, scale)
-        return weight * (wide * scale).to(x.dtype)
+        return wide.mul_(scale).to(x.dtype).mul_(weight)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight, scale = ctx.saved_tensors
-        grad = (grads[0] * weight).float()
-        normal = x.float().mul_(scale)
-        along = (grad * normal).mean(-1, keepdim=True)
-        return grad.sub_(normal.mul_(along)).mul_(scale).to(x.dtype), None, None
+        grad = (grads[0] * weight).to(torch.float32)
+        wide = x.to(torch.float32)
+        # With g = w · dy: dx = s·g - x · s³ · mean(g · x), where s = 1 / √(mean x² + ε).
+        along = (grad * wide).sum(-1, keepdim=True).mul_(scale.pow(3)).div_(-x.shape[-1])
+        return grad.mul_(scale).addcmul_(wide, along).to(x.dtype), None, None
 
 
 class SiluGate(torch.autograd.Function):
@@ -54,8 +59,45 @@ class SiluGate(torch.autograd.Function):
         return torch.ops.aten.silu_backward(grads[0] * up, gate), grad_up
 
 
-def fuse_layers(model: torch.nn.Module) -> int:
-    """Give norms and gated MLPs of the known kinds these functions; return how many got one."""
+class GatedLora(torch.autograd.Function):
+    """silu(gate(x)) · up(x) of stacked LoRA layers (arguments as of `FusedLora`)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        scales: tuple[float, ...],
+        *pairs: torch.Tensor,
+    ) -> torch.Tensor:
+        y, saved = project(x, weight, bias, scales, pairs)
+        ctx.save_for_backward(y, *saved)
+        ctx.scales, ctx.adapter_dtype, ctx.shape = scales, pairs[0].dtype, x.shape
+        ctx.pairs = [pair.shape for pair in pairs]
+        gate, up = y.chunk(2, dim=1)
+        return torch.nn.functional.silu(gate).mul_(up).view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        y, *saved = ctx.saved_tensors
+        gate, up = y.chunk(2, dim=1)
+        grad, flat = grads[0].reshape(len(y), -1), torch.empty_like(y)
+        grad_gate, grad_up = flat.chunk(2, dim=1)
+        torch.mul(torch.nn.functional.silu(gate), grad, out=grad_up)
+        torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=grad_gate)
+        grad_x, pairs = unproject(
+            flat, saved, ctx.scales, ctx.pairs, ctx.adapter_dtype,
+            needs_x=ctx.needs_input_grad[0],
+        )  # fmt: skip
+        return None if grad_x is None else grad_x.view(ctx.shape), None, None, None, *pairs
+
+
+def fuse_layers(model: torch.nn.Module, stacks: Mapping[Any, Stack]) -> int:
+    """Give norms and gated MLPs of the known kinds these functions; return how many got one.
+
+    `stacks` are those of `fuse_lora`: an MLP whose gate and up are one takes both at once.
+    """
     fused = 0
     for module in model.modules():
         name = type(module).__name__
@@ -63,7 +105,9 @@ def fuse_layers(model: torch.nn.Module) -> int:
             module.forward = MethodType(_norm, module)
             fused += 1
         elif name in GATED and type(module.act_fn).__name__ in SILU:
-            module.forward = MethodType(_gated, module)
+            stack = stacks.get(module.gate_proj)
+            together = stack is not None and len(stack.layers) == 2
+            module.forward = MethodType(_stacked(stack) if together else _gated, module)
             fused += 1
     return fused
 
@@ -76,3 +120,13 @@ def _norm(self: Any, x: torch.Tensor) -> Any:
 def _gated(self: Any, x: torch.Tensor) -> Any:
     apply: Any = SiluGate.apply
     return self.down_proj(apply(self.gate_proj(x), self.up_proj(x)))
+
+
+def _stacked(stack: Any) -> Any:
+    def forward(self: Any, x: torch.Tensor) -> Any:
+        if not stack.adapts():
+            return _gated(self, x)
+        apply: Any = GatedLora.apply
+        return self.down_proj(apply(x, *stack.arguments()))
+
+    return forward

@@ -35,35 +35,69 @@ class FusedLora(torch.autograd.Function):
         scales: tuple[float, ...],
         *pairs: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
-        rows = x.reshape(-1, x.shape[-1])
-        low, up = stack(pairs, scales, x.dtype)
-        down = rows @ low.t()
-        y = torch.nn.functional.linear(rows, weight, bias)
-        y.addmm_(down, up.t())
-        ctx.save_for_backward(rows, weight, low, up, down)
+        y, saved = project(x, weight, bias, scales, pairs)
+        ctx.save_for_backward(*saved)
         ctx.scales, ctx.adapter_dtype = scales, pairs[0].dtype
-        ctx.sizes = [(a.shape[0], b.shape[0]) for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
-        parts = y.split([out for _, out in ctx.sizes], dim=1)
+        ctx.pairs = [pair.shape for pair in pairs]
+        parts = y.split([b.shape[0] for b in pairs[1::2]], dim=1)
         return tuple(part.view(*x.shape[:-1], -1) for part in parts)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        rows, weight, low, up, down = ctx.saved_tensors
-        flat = torch.cat([grad.reshape(-1, grad.shape[-1]) for grad in grads], dim=1)
-        through = flat @ up
-        grad_low = (through.t() @ rows).to(ctx.adapter_dtype)
-        grad_up = flat.t() @ down
-        grad_x = None
-        if ctx.needs_input_grad[0]:
-            grad_x = (flat @ weight).addmm_(through, low).view(*grads[0].shape[:-1], -1)
-        pairs: list[torch.Tensor] = []
-        rank = out = 0
-        for scale, (r, o) in zip(ctx.scales, ctx.sizes, strict=True):
-            pairs.append(grad_low[rank : rank + r])
-            block = grad_up[out : out + o, rank : rank + r]
-            pairs.append(block.to(ctx.adapter_dtype).mul_(scale))
-            rank, out = rank + r, out + o
+        flat = grads[0].reshape(-1, grads[0].shape[-1])
+        if len(grads) > 1:
+            flat = torch.cat([grad.reshape(-1, grad.shape[-1]) for grad in grads], dim=1)
+        grad_x, pairs = unproject(
+            flat, ctx.saved_tensors, ctx.scales, ctx.pairs, ctx.adapter_dtype,
+            needs_x=ctx.needs_input_grad[0],
+        )  # fmt: skip
+        if grad_x is not None:
+            grad_x = grad_x.view(*grads[0].shape[:-1], -1)
         return grad_x, None, None, None, *pairs
+
+
+def project(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    scales: tuple[float, ...],
+    pairs: Pairs,
+) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    """Return y [rows, Σ out] of stacked layers, and what `unproject` needs."""
+    rows = x.reshape(-1, x.shape[-1])
+    low, up = stack(pairs, scales, x.dtype)
+    down = rows @ low.t()
+    y = torch.nn.functional.linear(rows, weight, bias)
+    y.addmm_(down, up.t())
+    return y, (rows, weight, low, up, down)
+
+
+def unproject(
+    flat: torch.Tensor,
+    saved: Sequence[torch.Tensor],
+    scales: tuple[float, ...],
+    shapes: Sequence[torch.Size],
+    dtype: torch.dtype,
+    *,
+    needs_x: bool,
+) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
+    """Return the gradients of x [rows, in] and of the pairs, from that of y [rows, Σ out].
+
+    `shapes` and `dtype` are those of the pairs.
+    """
+    rows, weight, low, up, down = saved
+    through = flat @ up
+    grad_low = (through.t() @ rows).to(dtype)
+    grad_up = flat.t() @ down
+    grad_x = (flat @ weight).addmm_(through, low) if needs_x else None
+    pairs: list[torch.Tensor] = []
+    rank = out = 0
+    for scale, a, b in zip(scales, shapes[::2], shapes[1::2], strict=True):
+        pairs.append(grad_low[rank : rank + a[0]])
+        block = grad_up[out : out + b[0], rank : rank + a[0]]
+        pairs.append(block.to(dtype).mul_(scale))
+        rank, out = rank + a[0], out + b[0]
+    return grad_x, pairs
 
 
 def stack(
@@ -105,14 +139,22 @@ class Stack:
 
     def compute(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the outputs of all layers for `x`."""
+        apply: Any = FusedLora.apply
+        result: tuple[torch.Tensor, ...] = apply(x, *self.arguments())
+        return result
+
+    def arguments(self) -> tuple[Any, ...]:
+        """Return stacked weight and bias, scales and pairs, as the fused functions take them."""
         pairs, scales = [], []
         for layer in self.layers:
             name = layer.active_adapters[0]
             pairs += [layer.lora_A[name].weight, layer.lora_B[name].weight]
             scales.append(layer.scaling[name])
-        apply: Any = FusedLora.apply
-        result: tuple[torch.Tensor, ...] = apply(x, self.weight, self.bias, tuple(scales), *pairs)
-        return result
+        return self.weight, self.bias, tuple(scales), *pairs
+
+    def adapts(self) -> bool:
+        """Say whether the adapters count now: they may be switched off, or merged already."""
+        return not any(layer.disable_adapters or layer.merged for layer in self.layers)
 
 
 def share_memory(frozen: Sequence[torch.nn.Parameter]) -> torch.Tensor:
@@ -123,34 +165,36 @@ def share_memory(frozen: Sequence[torch.nn.Parameter]) -> torch.Tensor:
     return whole
 
 
-def fuse_lora(model: torch.nn.Module) -> int:
-    """Give every plain LoRA layer the fused forward; return how many were fused.
+def fuse_lora(model: torch.nn.Module) -> dict[Any, Stack]:
+    """Give every plain LoRA layer the fused forward; return the stack of each.
 
     Layers with dropout, DoRA or a quantised base keep peft's own forward.
     """
     from peft.tuners.lora import Linear
 
-    done: set[torch.nn.Module] = set()
+    stacks: dict[Any, Stack] = {}
     for module in list(model.modules()):
         for names in SIBLINGS:
             layers = [getattr(module, name, None) for name in names]
             if all(type(layer) is Linear and fusable(layer) for layer in layers):
-                fuse(layers)
-                done.update(layer for layer in layers if layer is not None)
-    single = [m for m in model.modules() if type(m) is Linear and m not in done and fusable(m)]
+                stacks |= fuse(layers)
+    single = [m for m in model.modules() if type(m) is Linear and m not in stacks and fusable(m)]
     for layer in single:
-        fuse([layer])
-    return len(done) + len(single)
+        stacks |= fuse([layer])
+    return stacks
 
 
-def fuse(layers: Sequence[Any]) -> None:
+def fuse(layers: Sequence[Any]) -> dict[Any, Stack]:
     """Give layers that read the same input one forward; biases must be everywhere or nowhere."""
     with_bias = [layer.base_layer.bias is not None for layer in layers]
     groups = [layers] if len(set(with_bias)) == 1 else [[layer] for layer in layers]
+    stacks = {}
     for group in groups:
         stacked = Stack(group)
         for index, layer in enumerate(group):
             layer.forward = MethodType(forward_of(stacked, index), layer)
+            stacks[layer] = stacked
+    return stacks
 
 
 def forward_of(stacked: Stack, index: int) -> Any:

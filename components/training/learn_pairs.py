@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from components.contracts.events import Context, tracked
+from components.contracts.kinds import Tokens
 from components.model.shared_prefix import attends_plainly
 from components.training.collate import pad, share_prefix
 from components.training.logits import bare
@@ -24,11 +25,18 @@ if TYPE_CHECKING:
 
 def learn_from_pairs(trainer: Trainer, run: Run) -> None:
     """Make `trainer` learn from pairs; the model as it is now becomes the reference."""
+    for split, pairs in take_pairs(trainer, run.tokens).items():
+        compute = partial(reference_logprobs, trainer, pairs, run.context, split)
+        pairs.reference = once(run.context, f"reference-{split}", run.mark, compute).numpy()
+
+
+def take_pairs(trainer: Trainer, tokens: Tokens) -> dict[str, Pairs]:
+    """Give `trainer` the pairs, their plan and their loss; return them by split."""
     from components.training.train import on_base, plan_steps
 
     settings = trainer.settings
-    pairs = read_pairs(run.tokens.split("train"))
-    validation = read_pairs(run.tokens.split("validation"), settings.max_eval_samples)
+    pairs = read_pairs(tokens.split("train"))
+    validation = read_pairs(tokens.split("validation"), settings.max_eval_samples)
     collate = layout_for(trainer, max(pairs.longest, validation.longest))
     loss = PairLoss(settings, fast=settings.fast)
     trainer.rows = cast("Sequence[Row]", pairs)
@@ -40,9 +48,7 @@ def learn_from_pairs(trainer: Trainer, run: Run) -> None:
     trainer.loss = partial(on_base, loss)
     trainer.measured = loss.measured
     trainer.about.append(lambda: {"loss_type": settings.loss_type, "pairs": len(pairs)})
-    for split, rows in (("train", pairs), ("validation", validation)):
-        compute = partial(reference_logprobs, trainer, rows, run.context, split)
-        rows.reference = once(run.context, f"reference-{split}", run.mark, compute).numpy()
+    return {"train": pairs, "validation": validation}
 
 
 def layout_for(trainer: Trainer, longest: int) -> Collate:

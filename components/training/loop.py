@@ -1,16 +1,20 @@
-"""The training loop: forward, backward, step, evaluate, checkpoint, stop."""
+"""The training loop: forward, backward, step, evaluate, checkpoint, stop.
+
+What to do about faults stands apart: `guard` (losses that are not finite), `out_of_memory`,
+`keeper` and `checkpoint` (a machine that goes away).
+"""
 
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 
-from components.contracts.errors import ModelError
 from components.contracts.events import Events
-from components.training import averaging, memory
+from components.training import averaging, guard, memory, out_of_memory
 from components.training.collate import Inputs
 from components.training.rows import Batch, Row
 from components.training.schedule import learning_rate
@@ -33,11 +37,17 @@ class Progress:
     best: dict[str, torch.Tensor] | None = None
     average: dict[str, torch.Tensor] | None = None
     averaged: int = 0
+    skipped: int = 0
+    out_of_memory: int = 0
+    most_tokens: int | None = None
 
 
 @dataclass
 class Trainer:
-    """A model under training and what it is trained with."""
+    """A model under training and what it is trained with.
+
+    `save` is called after each step but the last and decides whether to write a checkpoint.
+    """
 
     model: Any
     loss: Loss
@@ -64,7 +74,7 @@ class Trainer:
             betas=(s.adam_beta1, s.adam_beta2),
             eps=s.adam_epsilon,
             weight_decay=s.weight_decay,
-            fused=True,
+            fused=self.model.device.type != "meta",  # where only shapes are looked at
         )
 
     def run(self) -> Progress:
@@ -76,7 +86,7 @@ class Trainer:
             last = self.progress.step == len(self.plan)
             if self.due(self.settings.eval_steps) or (last and self.settings.eval_steps):
                 self.evaluate()
-            if self.due(self.settings.save_steps) and not last:
+            if not last:
                 self.save(self)
             if self.due(memory.EVERY):
                 memory.give_back()
@@ -85,38 +95,74 @@ class Trainer:
     def step(self, number: int) -> None:
         """Take optimiser step `number`: token-weighted over all its micro-batches."""
         started = time.perf_counter()
-        batches = [[self.rows[i] for i in batch] for batch in self.plan[number - 1]]
+        batches: list[Sequence[Row]] = [
+            [self.rows[i] for i in batch] for batch in self.plan[number - 1]
+        ]
         trained = sum(row.trained for batch in batches for row in batch)
-        total, tokens = torch.zeros(()), 0
-        for batch in batches:
-            inputs = self.collate(batch)
-            loss = self.loss(self.model, inputs)
-            (loss / trained).backward()
-            total, tokens = loss.detach() + total.to(loss.device), tokens + inputs.tokens
+        total, tokens = self.gradients(number, batches, trained)
         norm = torch.nn.utils.clip_grad_norm_(
             self.trainable.values(), self.settings.max_grad_norm, error_if_nonfinite=False
         )
         rate = learning_rate(self.settings, number, len(self.plan))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.finite(number, float(total), float(norm))
-        self.optimizer.step()
+        loss, length = float(total), float(norm)
+        good = guard.may_step(self.settings, number, loss, length, self.progress.skipped)
+        if good:
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step = number
+        told = self.measured()
+        if not good:
+            self.skip(tokens)
+            return
         self.average()
-        values = {"loss": float(total) / trained, "learning_rate": rate, "grad_norm": float(norm)}
-        values |= self.measured()
+        values = {"loss": loss / trained, "learning_rate": rate, "grad_norm": length, **told}
         self.progress.curve.append({"step": number, **values, "tokens": tokens})
         seconds = time.perf_counter() - started
         self.events.metrics(number, {**values, "tokens_per_second": tokens / seconds})
 
-    def finite(self, number: int, loss: float, norm: float) -> None:
-        """Raise `ModelError` before a loss or gradient that is not finite can spoil the weights."""
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise ModelError(
-                f"training step {number} gave loss {loss} and gradient norm {norm}",
-                fix="lower training.learning_rate, or set training.bf16: false",
+    def skip(self, tokens: int) -> None:
+        """Note that this step left the weights as they were."""
+        state = self.progress
+        state.skipped += 1
+        state.curve.append({"step": state.step, "tokens": tokens})
+        self.events.metrics(state.step, {"skipped_steps": state.skipped})
+        self.events.note(f"step {state.step}: loss or gradient not finite, step skipped")
+
+    def gradients(
+        self, number: int, batches: list[Sequence[Row]], trained: int
+    ) -> tuple[torch.Tensor, int]:
+        """Add up the gradients of a step; return its summed loss and its tokens."""
+        state = self.progress
+        before = state.most_tokens
+        attempt = partial(self.backward, trained=trained)
+        if not self.settings.auto_find_batch_size:
+            return out_of_memory.once(attempt, batches, number)
+        result, state.most_tokens = out_of_memory.halving(attempt, batches, before, self.let_go)
+        if state.most_tokens != before:
+            state.out_of_memory += 1
+            self.events.metrics(number, {"out_of_memory": state.out_of_memory})
+            self.events.note(
+                f"step {number}: out of memory; taken again with micro-batches of at most "
+                f"{state.most_tokens} tokens, as all from here on"
             )
+        return result
+
+    def backward(self, batches: Sequence[Sequence[Row]], trained: int) -> tuple[torch.Tensor, int]:
+        """Run all micro-batches forward and backward; return the summed loss and the tokens."""
+        total, tokens = torch.zeros(()), 0
+        for batch in batches:
+            inputs = self.collate(batch)
+            loss = self.loss(self.model, inputs)
+            (loss / trained).backward()
+            total, tokens = loss.detach() + total.to(loss.device), tokens + inputs.tokens
+        return total, tokens
+
+    def let_go(self) -> None:
+        """Drop all that a failed step left behind."""
+        self.optimizer.zero_grad(set_to_none=True)
+        out_of_memory.give_back(self.model)
 
     def due(self, every: int | None) -> bool:
         return bool(every) and self.progress.step % (every or 1) == 0

@@ -40,12 +40,6 @@ def once(context: Context, name: str, mark: str, compute: Callable[[], Any]) -> 
     return value
 
 
-def forget(context: Context) -> None:
-    """Delete what was kept: the run is over."""
-    for file in (context.scratch / "train").glob("once-*.pt"):
-        file.unlink()
-
-
 def _write(file: Path, kept: dict[str, Any]) -> None:
     import torch
 

@@ -51,7 +51,7 @@ class Pair:
 class Pairs(Sequence[Pair]):
     """Pairs as flat ids: `prompts`, `chosen` and `rejected` [pairs] arrays of int32.
 
-    `reference` [pairs, 2] is put in once it has been computed.
+    `reference` [pairs, 2] is put in once it has been computed (not a number until then).
     """
 
     prompts: list[NDArray[np.int32]]

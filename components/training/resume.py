@@ -1,32 +1,51 @@
 """The state of a `Trainer` to and from a checkpoint: a resumed run continues bit for bit."""
 
 import hashlib
-from dataclasses import asdict
+import json
+from dataclasses import fields
 from typing import Any
 
 import torch
 
 from components.contracts.artefacts import Artefact
 from components.training.loop import Progress, Trainer
+from components.training.random_state import put_back, random_state
+from components.training.rows import Batch
 from components.training.settings import TrainingSettings
 
+FORMAT = 2
+"""Of what `state_of` returns: a checkpoint of another one is not resumed."""
 
-def fingerprint(settings: TrainingSettings, *inputs: Artefact) -> str:
-    """Return a digest of what a run is made from: a checkpoint fits only the same one."""
-    parts = [settings.model_dump_json(), *(artefact.digest for artefact in inputs)]
+NO_EFFECT = {"save_steps", "save_minutes", "save_total_limit", "resume_from_checkpoint"}
+"""Settings that may change between a run and its going on: they change no weight."""
+
+
+def fingerprint(settings: TrainingSettings, plan: list[list[Batch]], *inputs: Artefact) -> str:
+    """Return a digest of what a run is made from: a checkpoint fits only the same one.
+
+    `plan` is in it because a place in the data is a step of the plan.
+    """
+    parts = [
+        str(FORMAT),
+        settings.model_dump_json(exclude=NO_EFFECT),
+        hashlib.sha256(json.dumps(plan).encode()).hexdigest(),
+        *(artefact.digest for artefact in inputs),
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def state_of(trainer: Trainer, mark: str) -> dict[str, Any]:
-    """Return adapter, optimiser, random state and progress as one dict of tensors and numbers."""
-    progress = asdict(trainer.progress)
+    """Return adapter, optimiser, random state and progress as one dict of tensors and numbers.
+
+    Nothing is copied: write it down before the next step.
+    """
+    progress = trainer.progress
     return {
         "fingerprint": mark,
-        "adapter": {name: p.detach().clone() for name, p in trainer.trainable.items()},
+        "adapter": {name: p.detach() for name, p in trainer.trainable.items()},
         "optimizer": trainer.optimizer.state_dict(),
-        "random": torch.get_rng_state(),
-        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "progress": progress,
+        **random_state(),
+        "progress": {field.name: getattr(progress, field.name) for field in fields(progress)},
     }
 
 
@@ -36,7 +55,5 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
         for name, parameter in trainer.trainable.items():
             parameter.copy_(state["adapter"][name])
     trainer.optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
-    if state["random_cuda"]:
-        torch.cuda.set_rng_state_all(state["random_cuda"])
+    put_back(state)
     trainer.progress = Progress(**state["progress"])

@@ -20,6 +20,11 @@ class TrainingSettings(LoraSettings, ObjectiveSettings):
     of `per_device_train_batch_size` rows. `max_steps` of -1 means whole epochs. `average_last` is
     the share of steps, at the end, whose weights are averaged into the adapter that is kept (0:
     none; 0.25 is a good first choice).
+
+    A checkpoint is written every `save_steps`, and when `save_minutes` have passed since the last;
+    the last `save_total_limit` are kept. `on_nonfinite: skip` leaves out a step whose loss or
+    gradient is not finite, up to `max_skipped_steps` times. `auto_find_batch_size` halves the
+    micro-batches of a step that ran out of memory and takes it again; off, it stops.
     """
 
     seed: NonNegativeInt = 0
@@ -50,4 +55,9 @@ class TrainingSettings(LoraSettings, ObjectiveSettings):
     early_stopping_patience: PositiveInt | None = None
     early_stopping_threshold: NonNegativeFloat = 0.0
     save_steps: PositiveInt = 100
+    save_minutes: PositiveFloat | None = None
+    save_total_limit: PositiveInt = 2
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    max_skipped_steps: PositiveInt = 10
+    auto_find_batch_size: bool = True
     resume_from_checkpoint: bool = True

@@ -1,6 +1,7 @@
 """Fine-tuning an adapter: the step."""
 
 import csv
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,38 +37,51 @@ def train(
 
     Raises:
         DataError: there is no row with a trained token.
-        ModelError: the model cannot be loaded or adapted, or the loss is not finite.
+        ModelError: the model cannot be loaded or adapted, the loss is not finite, or one row is
+            too large for the memory.
         SpaceError: the disk is full.
+        StoppedError: SIGTERM came; a checkpoint was written first.
     """
     from components.model.adapter import save_adapter
     from components.model.pruning import save_pruning
-    from components.training.checkpoint import load_checkpoint, save_checkpoint
-    from components.training.once import forget
-    from components.training.resume import fingerprint, restore, state_of
+    from components.training.checkpoint import load_checkpoint
+    from components.training.guard import need_a_step
+    from components.training.keeper import Keeper, heeding_sigterm
+    from components.training.resume import fingerprint, restore
 
-    mark = fingerprint(settings, base, tokens)
-    file = context.scratch / "train" / "checkpoint.pt"
+    folder = context.scratch / "train"
     trainer = prepare(base, tokens, settings, context)
-    trainer.save = lambda t: save_checkpoint(file, state_of(t, mark))
-    if settings.resume_from_checkpoint and (state := load_checkpoint(file, mark)):
+    mark = fingerprint(settings, trainer.plan, base, tokens)
+    trainer.save = keeper = Keeper(folder / mark[:16], mark)
+    if settings.resume_from_checkpoint and (
+        state := load_checkpoint(keeper.folder, mark, context.events.note)
+    ):
         restore(trainer, state)
         context.events.note(f"resuming after step {trainer.progress.step}")
-    progress = trainer.run()
+    with heeding_sigterm(keeper.asked):
+        progress = trainer.run()
+    need_a_step(progress.step, progress.skipped)
     trainer.settle()
     with Adapter.write(out) as draft:
         save_adapter(trainer.model, draft.folder / "model", base.facts["title"])
         save_pruning(settings.pruning, draft.folder / "model")
         write_curve(draft.folder / "curve.csv", progress)
         draft.facts = facts(trainer, base)
-    file.unlink(missing_ok=True)
-    forget(context)
+    shutil.rmtree(folder, ignore_errors=True)
     return Adapter.open(out)
 
 
 def prepare(
-    base: BaseModelFolder, tokens: Tokens, settings: TrainingSettings, context: Context
+    base: BaseModelFolder,
+    tokens: Tokens,
+    settings: TrainingSettings,
+    context: Context,
+    load: "Callable[..., Any] | None" = None,
 ) -> "Trainer":
-    """Return a trainer at step 0 with everything chosen for this machine."""
+    """Return a trainer at step 0 with everything chosen for this machine.
+
+    `load` takes the place of `load_base` where the model is only looked at.
+    """
     import torch
 
     from components.model.adapter import attach_adapter
@@ -82,7 +96,7 @@ def prepare(
     keep_few_kernels()
     device = pick_device()
     dtype = precision(settings, fast_dtype(device))
-    model = load_base(base.model, dtype=dtype, device=device, quantized=settings)
+    model = (load or load_base)(base.model, dtype=dtype, device=device, quantized=settings)
     adapted = attach_adapter(model, settings)
     rows = trained_rows(read_rows(tokens.split("train")))
     flat = lies_flat(settings, model, device, max(rows.lengths))
@@ -145,7 +159,8 @@ def speed_up(adapted: Any, model: Any, settings: TrainingSettings, *, flat: bool
     import torch
 
     from components.model.shared_prefix import use_shared_prefix_attention
-    from components.training import fused_layers
+    from components.training.fused_attention import fuse_attention
+    from components.training.fused_layers import fuse_layers
     from components.training.fused_lora import fuse_lora
 
     if settings.gradient_checkpointing:
@@ -154,10 +169,12 @@ def speed_up(adapted: Any, model: Any, settings: TrainingSettings, *, flat: bool
     if not settings.fast:
         return
     torch.set_float32_matmul_precision("medium" if model.device.type == "cpu" else "high")
-    fuse_lora(adapted)
-    fused_layers.fuse_layers(model)
+    # On a pruned base each layer has a mask of its own: `masked_lora` takes their place.
+    stacks = {} if settings.pruning is not None else fuse_lora(adapted)
+    fuse_layers(model, stacks)
     if flat:
         use_shared_prefix_attention(model)
+        fuse_attention(model, stacks)
 
 
 def plan_steps(settings: TrainingSettings, lengths: list[int]) -> list[list[tuple[int, ...]]]:
@@ -209,6 +226,7 @@ def write_curve(file: Path, progress: "Progress") -> None:
 def facts(trainer: "Trainer", base: BaseModelFolder) -> dict[str, Any]:
     """Return what is worth knowing of the run, free of clocks."""
     progress = trainer.progress
+    losses = [point["loss"] for point in progress.curve if "loss" in point]
     return {
         "base": base.facts["title"],
         "steps": progress.step,
@@ -216,9 +234,12 @@ def facts(trainer: "Trainer", base: BaseModelFolder) -> dict[str, Any]:
         "stopped_early": progress.stopped_early,
         "best_step": progress.best_step,
         "averaged_steps": progress.averaged,
+        "skipped_steps": progress.skipped,
+        "out_of_memory": progress.out_of_memory,
+        "max_tokens_per_micro_batch": progress.most_tokens,
         "best_eval_loss": progress.best_loss if progress.best is not None else None,
-        "first_loss": progress.curve[0]["loss"],
-        "final_loss": progress.curve[-1]["loss"],
+        "first_loss": losses[0],
+        "final_loss": losses[-1],
         "tokens": int(sum(point["tokens"] for point in progress.curve)),
         "trainable_parameters": sum(p.numel() for p in trainer.trainable.values()),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),

@@ -13,6 +13,7 @@ from components.model.base import load_base
 from components.model.settings import LoraSettings
 from components.model.shared_prefix import use_shared_prefix_attention
 from components.training.collate import pack, pad, share_prefix, shared_length
+from components.training.fused_attention import fuse_attention
 from components.training.fused_layers import FrozenRmsNorm, SiluGate, fuse_layers
 from components.training.fused_lora import fuse_lora
 from components.training.loss import answer_loss, reference_loss
@@ -57,13 +58,15 @@ def same_loss_and_gradients(plain: Any, fused: Any, rows: list[Row]) -> None:
 
 def test_fused_lora_equals_peft(tiny_base: BaseModelFolder, rows: list[Row]) -> None:
     plain, fused = adapted(tiny_base), adapted(tiny_base)
-    assert fuse_lora(fused) == 14, "seven linear layers in each of two blocks"
+    assert len(fuse_lora(fused)) == 14, "seven linear layers in each of two blocks"
     same_loss_and_gradients(plain, fused, rows)
 
 
 def test_fused_layers_equal_autograd(tiny_base: BaseModelFolder, rows: list[Row]) -> None:
     plain, fused = adapted(tiny_base), adapted(tiny_base)
-    assert fuse_layers(fused.get_base_model()) == 7, "two norms and an MLP a block, one norm after"
+    assert fuse_layers(fused.get_base_model(), {}) == 7, (
+        "two norms and an MLP a block, one norm after"
+    )
     same_loss_and_gradients(plain, fused, rows)
 
 
@@ -87,7 +90,7 @@ def test_fused_gradients_are_the_numeric_ones(function: str) -> None:
 def test_layers_that_do_more_are_not_fused(
     tiny_base: BaseModelFolder, settings: LoraSettings
 ) -> None:
-    assert fuse_lora(adapted(tiny_base, settings)) == 0
+    assert not fuse_lora(adapted(tiny_base, settings))
 
 
 def test_rslora_is_fused_with_its_own_scale(tiny_base: BaseModelFolder, rows: list[Row]) -> None:
@@ -136,6 +139,32 @@ def test_shared_prefix_equals_rows_one_by_one(
     expected_grads, found_grads = gradients(plain, expected), gradients(fast, found)
     for name, grad in found_grads.items():
         torch.testing.assert_close(grad, expected_grads[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("begin", [0, 2], ids=["whole prefix", "one less"])
+@pytest.mark.parametrize("shared", [True, False])
+def test_all_fast_paths_together_equal_rows_one_by_one(
+    tiny_base: BaseModelFolder, rows: list[Row], shared: bool, begin: int
+) -> None:
+    at = [begin if shared else number % 4 for number in range(len(rows))]
+    rows = [Row(r.input_ids[n:], r.labels[n:]) for r, n in zip(rows, at, strict=True)]
+    plain, fast = adapted(tiny_base), adapted(tiny_base)
+    stacks = fuse_lora(fast)
+    model = fast.get_base_model()
+    assert fuse_layers(model, stacks) == 7
+    use_shared_prefix_attention(model)
+    assert fuse_attention(model, stacks) == 2
+    expected = sum(reference_loss(plain.get_base_model(), pad([row], CPU)) for row in rows)
+    found = answer_loss(model, share_prefix(rows, CPU))
+    assert float(found) == pytest.approx(float(expected), abs=1e-3)
+    expected_grads, found_grads = gradients(plain, expected), gradients(fast, found)
+    for name, grad in found_grads.items():
+        assert grad.abs().sum() > 0, name
+        torch.testing.assert_close(grad, expected_grads[name], rtol=1e-3, atol=1e-4)
+    bare = load_base(tiny_base.model, dtype=torch.float32, device=CPU)
+    off = sum(float(reference_loss(bare, pad([row], CPU))) for row in rows)
+    with fast.disable_adapter():
+        assert float(answer_loss(model, share_prefix(rows, CPU))) == pytest.approx(off, abs=1e-3)
 
 
 def test_trained_tokens_never_go_into_the_prefix() -> None:

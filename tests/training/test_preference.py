@@ -19,6 +19,7 @@ from components.contracts.events import Context, Heard
 from components.contracts.kinds import Adapter, BaseModelFolder, Tokens
 from components.contracts.tables import IGNORED, tokens_schema
 from components.training.collate import pack, pad, share_prefix
+from components.training.forecast import forecast
 from components.training.pairs import Pairs, collate_pairs, read_pairs
 from components.training.preference_loss import (
     LOSSES,
@@ -29,6 +30,7 @@ from components.training.preference_loss import (
 )
 from components.training.settings import TrainingSettings
 from components.training.train import prepare, train
+from components.training.verify_resume import verify_resume
 
 CPU = torch.device("cpu")
 EOS = 2
@@ -291,7 +293,7 @@ def test_a_killed_run_goes_on_bit_for_bit(
     assert "resuming after step 6" in heard.notes
     assert not any(label.startswith("reference") for label, _, _ in heard.marks)
     assert resumed.digest == trained.digest
-    assert not list((scratch / "train").iterdir()), "what was kept for a crash is gone"
+    assert not (scratch / "train").exists(), "what was kept for a crash is gone"
 
 
 def test_the_reference_is_the_base_without_its_adapter(
@@ -341,3 +343,20 @@ def test_rows_without_pairs_are_named(
 def test_settings_without_a_use_are_refused() -> None:
     with pytest.raises(ValidationError, match="label_smoothing is for loss_type robust"):
         TrainingSettings(loss_type="sigmoid", label_smoothing=0.1)
+
+
+def test_a_run_of_pairs_is_forecast_without_computing(
+    tiny_base: BaseModelFolder, pair_tokens: Tokens
+) -> None:
+    found = forecast(tiny_base, pair_tokens, SETTINGS, runtime=0)
+    assert found.rows == 48
+    assert found.steps == 12
+    assert found.memory.activations > 0
+
+
+def test_resuming_pairs_can_be_certified(
+    tiny_base: BaseModelFolder, pair_tokens: Tokens, tmp_path: Path
+) -> None:
+    context = Context(root=tmp_path, scratch=tmp_path / "scratch")
+    found = verify_resume(tiny_base, pair_tokens, SETTINGS, steps=6, context=context)
+    assert found.equal

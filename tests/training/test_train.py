@@ -1,6 +1,5 @@
 """The step as a whole: it learns, stops, survives, and writes the same bytes again."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.contracts.errors import DataError, ModelError, SpaceError
+from components.contracts.errors import DataError, ModelError
 from components.contracts.events import Context, Heard
 from components.contracts.kinds import Adapter, BaseModelFolder, Tokens
 from components.model.base import load_base
-from components.training import checkpoint
 from components.training.rows import read_rows
 from components.training.settings import TrainingSettings
 from components.training.train import prepare, train, trained_rows
@@ -206,23 +204,3 @@ def test_unknown_target_module_lists_the_layers(
 def test_rows_that_teach_nothing_are_refused(tiny_tokens: Tokens) -> None:
     with pytest.raises(DataError, match="0 of 0 rows"):
         trained_rows(read_rows(tiny_tokens.split("train"), 0))
-
-
-def test_full_disk_keeps_the_last_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "checkpoint.pt"
-    checkpoint.save_checkpoint(file, {"fingerprint": "x", "step": 1})
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(SpaceError, match="checkpoint"):
-        checkpoint.save_checkpoint(file, {"fingerprint": "x", "step": 2})
-    monkeypatch.undo()
-    state = checkpoint.load_checkpoint(file, "x")
-    assert state is not None
-    assert state["step"] == 1
-    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
-    assert math.isfinite(state["step"])
