@@ -77,7 +77,7 @@ def test_a_student_with_a_teacher_beats_one_without(
     assert facts["teacher"] == "well-read"
     assert facts["teacher_eval_loss"] < facts["eval_loss_before"] - 1
     with_teacher = taught.facts["best_eval_loss"]
-    assert with_teacher < alone - 0.1, "both are label losses on the same unseen rows"
+    assert with_teacher < alone - 0.05, "both are label losses on the same unseen rows"
     assert with_teacher > facts["teacher_eval_loss"] - 0.05
 
 
