@@ -103,7 +103,8 @@ def read_pairs(file: Path, limit: int | None = None) -> Pairs:
     """Return the pairs of a split of the tokens artefact, the first `limit` of them.
 
     Raises:
-        DataError: a row has no rejected answer, or its prompt or one of its answers is empty.
+        DataError: a row has no rejected answer, its prompt or one of its answers is empty, or both
+            answers are the same.
     """
     pairs = Pairs([], [], [], np.zeros((0, 2), np.float32))
     for row in _rows(file):
@@ -117,6 +118,12 @@ def read_pairs(file: Path, limit: int | None = None) -> Pairs:
                     "learns from pairs of answers",
                     fix="use format: {kind: preference}, or training.loss_type: nll",
                 )
+        if row["answer_ids"] == row["rejected_ids"]:
+            raise DataError(
+                f"row {len(pairs) + 1} of {file.name}: chosen and rejected are the same tokens, so "
+                "there is nothing to prefer",
+                fix="take the row out of the data: the two differ in what cleaning removes",
+            )
         pairs.prompts.append(np.array(prompt, np.int32))
         pairs.chosen.append(np.array(row["answer_ids"], np.int32))
         pairs.rejected.append(np.array(row["rejected_ids"], np.int32))

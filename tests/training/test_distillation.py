@@ -14,11 +14,13 @@ from pydantic import ValidationError
 from components.contracts.errors import ModelError
 from components.contracts.events import Context, Heard
 from components.contracts.kinds import Adapter, BaseModelFolder, Tokens
+from components.model.pruning_settings import PruningSettings
 from components.sources.settings import RandomModel
 from components.training.distillation import divergence, gathered
 from components.training.objective_settings import DistillationSettings
 from components.training.settings import TrainingSettings
 from components.training.train import prepare, train
+from components.training.verify_resume import verify_resume
 
 TAUGHT = SETTINGS.model_copy(update={"distillation": DistillationSettings(alpha=0.9, top_k=8)})
 
@@ -140,6 +142,24 @@ def test_a_killed_run_goes_on_bit_for_bit_without_asking_again(
     assert "resuming after step 5" in heard.notes
     assert not any(label == "teacher" for label, _, _ in heard.marks)
     assert resumed.digest == taught.digest
+
+
+@pytest.mark.parametrize("top_k", [8, None])
+def test_resuming_can_be_certified(
+    taught_base: BaseModelFolder, few: Tokens, context: Context, top_k: int | None
+) -> None:
+    distillation = DistillationSettings(top_k=top_k)
+    settings = SETTINGS.model_copy(update={"distillation": distillation, "num_train_epochs": 2})
+    assert verify_resume(taught_base, few, settings, steps=4, context=context).equal
+
+
+def test_a_pruned_student_can_have_a_teacher(
+    taught_base: BaseModelFolder, few: Tokens, tmp_path: Path
+) -> None:
+    settings = TAUGHT.model_copy(update={"pruning": PruningSettings(), "max_steps": 8})
+    facts = run(taught_base, few, tmp_path, settings).facts
+    assert facts["pruning"]["eval_loss_recovered"] < facts["pruning"]["eval_loss_pruned"]
+    assert facts["distillation"]["eval_loss_before"] == facts["pruning"]["eval_loss_pruned"]
 
 
 def test_a_teacher_must_be_there(

@@ -340,6 +340,17 @@ def test_rows_without_pairs_are_named(
         train(tiny_base, tiny_tokens, SETTINGS, out=tmp_path / "adapter", context=context)
 
 
+def test_answers_of_the_same_tokens_are_named(tmp_path: Path) -> None:
+    rows = [pair_row("train", 0), {**pair_row("train", 1), "rejected_ids": [61, 80, EOS]}]
+    assert rows[1]["answer_ids"] == rows[1]["rejected_ids"]
+    table = pa.Table.from_pylist(rows, schema=tokens_schema())
+    pq.write_table(table, tmp_path / "train.parquet")
+    with pytest.raises(
+        DataError, match=r"row 2 of train\.parquet: chosen and rejected are the same"
+    ):
+        read_pairs(tmp_path / "train.parquet")
+
+
 def test_settings_without_a_use_are_refused() -> None:
     with pytest.raises(ValidationError, match="label_smoothing is for loss_type robust"):
         TrainingSettings(loss_type="sigmoid", label_smoothing=0.1)

@@ -33,6 +33,7 @@ from components.training.masked_lora import MaskedLora
 from components.training.rows import read_rows
 from components.training.settings import TrainingSettings
 from components.training.train import prepare, train
+from components.training.verify_resume import verify_resume
 
 CPU = torch.device("cpu")
 MOST = PruningSettings(sparsity=0.9)
@@ -192,6 +193,11 @@ def test_a_killed_run_goes_on_bit_for_bit(
     resumed = train(base, tokens, PRUNED, out=tmp_path / "adapter", context=context)
     assert "resuming after step 10" in heard.notes
     assert resumed.digest == recovered.digest
+
+
+def test_resuming_can_be_certified(base: BaseModelFolder, tokens: Tokens, context: Context) -> None:
+    settings = PRUNED.model_copy(update={"eval_steps": None})
+    assert verify_resume(base, tokens, settings, steps=4, context=context).equal
 
 
 @pytest.mark.parametrize("changes", [{"use_dora": True}, {"lora_dropout": 0.1}])
