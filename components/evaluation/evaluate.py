@@ -8,10 +8,9 @@ from components.contracts.errors import DataError
 from components.contracts.events import Context
 from components.contracts.kinds import Adapter, BaseModelFolder, Evaluation, Tokens
 from components.evaluation.settings import EvaluationSettings
-from components.scoring.items import Score
 from components.scoring.metrics import summarise
 from components.scoring.preference import implicit_reward, is_pair
-from components.scoring.tables import read_items, write_scores
+from components.scoring.tables import read_items, read_scores, write_scores
 
 if TYPE_CHECKING:
     from components.model.torch_lm import TorchLM
@@ -28,8 +27,7 @@ def evaluate(
 ) -> Evaluation:
     """Score both models on the same held-out items, in fp32.
 
-    Writes `base.parquet` and `tuned.parquet` (one row an item) and the metrics as facts; of a
-    preference recipe also how the tuned model rewards its pairs.
+    Writes `base.parquet` and `tuned.parquet` (one row an item) and the metrics as facts.
 
     Raises:
         DataError: the split is empty.
@@ -46,21 +44,26 @@ def evaluate(
     prefix = int(tokens.facts["prefix_token"])
     with Evaluation.write(out) as draft:
         metrics: dict[str, Any] = {}
-        found: dict[str, list[Score]] = {}
         for name, load in models(base, adapter).items():
             scores = score_items(
                 load(), items, prefix_token=prefix, events=context.events, label=f"evaluate {name}"
             )
             write_scores(draft.folder / f"{name}.parquet", scores)
-            metrics[name], found[name] = summarise(scores), scores
+            metrics[name] = summarise(scores)
         draft.facts = {
             "items": {"split": split, "limit": limit, "texts": texts, "count": len(items)},
             "prefix_token": prefix,
             "models": metrics,
         }
         if all(is_pair(item) for item in items):
-            draft.facts["preference"] = implicit_reward(found["tuned"], found["base"]).facts()
+            draft.facts["preference"] = rewards(draft.folder)
     return Evaluation.open(out)
+
+
+def rewards(folder: Path) -> dict[str, Any]:
+    """Return how the tuned model rewards the pairs of a preference recipe, against the base."""
+    tuned, base = (read_scores(folder / f"{name}.parquet") for name in ("tuned", "base"))
+    return implicit_reward(tuned, base).facts()
 
 
 def models(base: BaseModelFolder, adapter: Adapter) -> "dict[str, Callable[[], TorchLM]]":

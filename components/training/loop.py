@@ -162,6 +162,7 @@ class Trainer:
     def let_go(self) -> None:
         """Drop all that a failed step left behind."""
         self.optimizer.zero_grad(set_to_none=True)
+        self.measured()
         out_of_memory.give_back(self.model)
 
     def due(self, every: int | None) -> bool:

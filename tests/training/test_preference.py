@@ -333,6 +333,34 @@ def test_accumulating_gives_the_loss_of_the_whole_batch(
         assert other == pytest.approx(losses[0], abs=1e-5)
 
 
+def test_out_of_memory_halves_the_pairs_and_changes_no_figure(
+    tiny_base: BaseModelFolder, pair_tokens: Tokens, tmp_path: Path
+) -> None:
+    settings = SETTINGS.model_copy(update={"max_steps": 3, "eval_steps": None})
+    curves = []
+    for most in (99, 3):
+        context = Context(root=tmp_path, scratch=tmp_path / f"s{most}", events=Heard())
+        trainer = prepare(tiny_base, pair_tokens, settings, context)
+        loss = trainer.loss
+
+        def limited(
+            model: Any, inputs: Any, loss: Any = loss, most: int = most, trainer: Any = trainer
+        ) -> Any:
+            found = loss(model, inputs)
+            # Later than in step 1, where all rewards are 0 and counting some twice would not show.
+            if trainer.progress.step and len(inputs.counts) > 2 * most:
+                raise torch.OutOfMemoryError("made up")
+            return found
+
+        trainer.loss = limited
+        trainer.run()
+        assert trainer.progress.out_of_memory == (1 if most == 3 else 0)
+        curves.append(trainer.progress.curve)
+    for whole, halved in zip(*curves, strict=True):
+        for name in ("loss", "rewards/margins", "rewards/accuracies"):
+            assert halved[name] == pytest.approx(whole[name], abs=1e-5), name
+
+
 def test_rows_without_pairs_are_named(
     tiny_base: BaseModelFolder, tiny_tokens: Tokens, context: Context, tmp_path: Path
 ) -> None:
