@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,19 @@ from components.contracts.settings import Settings
 from components.scoring.comparison import Comparison, compare
 from components.scoring.items import Score
 from components.scoring.metrics import summarise
+from components.scoring.preference import ImplicitReward, implicit_reward
 from components.scoring.tables import read_scores
+from components.scoring.text_comparison import TextComparison, compare_texts, resamples_for
 
 
 class GateSettings(Settings):
     """What the file to ship must show.
 
-    `alpha`: largest p of the exact McNemar test against the base. `max_accuracy_loss`: how far
-    below the tuned torch model the lower end of the paired 95 % interval may lie, as a share.
-    `max_perplexity_rise`: largest relative rise of answer and text perplexity over tuned.
+    `alpha`: largest p of the exact McNemar test against the base (of plain text: of the paired
+    bootstrap over documents). `max_accuracy_loss`: how far below the tuned torch model the lower
+    end of the paired 95 % interval may lie, as a share. `max_perplexity_rise`: largest relative
+    rise of answer and text perplexity over tuned; of plain text, where nothing else is judged, the
+    upper end of the rise's paired 95 % interval must lie below it.
     """
 
     ship: str = "int8"
@@ -42,12 +47,31 @@ class Evidence:
     shipped: list[Score]
     parity: dict[str, Any]
     settings: GateSettings
+    preference: bool = False
 
     @property
+    def text(self) -> bool:
+        """Whether the rows are plain text: nothing was asked, so nothing was answered."""
+        return not any(score.answer_tokens for score in self.shipped)
+
+    @cached_property
+    def text_gain(self) -> TextComparison:
+        resamples = resamples_for(self.settings.alpha)
+        return compare_texts(self.shipped, self.base, resamples=resamples)
+
+    @cached_property
+    def text_cost(self) -> TextComparison:
+        return compare_texts(self.shipped, self.tuned)
+
+    @cached_property
+    def reward(self) -> ImplicitReward:
+        return implicit_reward(self.shipped, self.base)
+
+    @cached_property
     def gain(self) -> Comparison:
         return compare(self.shipped, self.base)
 
-    @property
+    @cached_property
     def cost(self) -> Comparison:
         return compare(self.shipped, self.tuned)
 
@@ -71,9 +95,11 @@ def gate(
 ) -> Verdict:
     """Judge the exported file `settings.ship`; a failed check is a result, not an error.
 
+    Rows with answers are judged by these, plain text by its bits per byte.
+
     Raises:
         RecipeError: no exported file has the name `settings.ship`.
-        DataError: the models did not answer the same items, or items have no answers.
+        DataError: the models did not answer the same items, or only some items have answers.
     """
     variants = verification.facts["variants"]
     if settings.ship not in variants:
@@ -88,13 +114,10 @@ def gate(
         shipped=read_scores(verification.scores(settings.ship)),
         parity=verification.facts["parity"],
         settings=settings,
+        preference="preference" in evaluation.facts,
     )
-    if not all(score.answer_tokens for score in evidence.shipped):
-        raise DataError(
-            "the gate compares answers, but held-out rows of plain text have none",
-            fix="use a format with answers (classification, prompt_completion, messages)",
-        )
-    reasons = [check(evidence) for check in CHECKS]
+    judged = judge(evidence)
+    reasons = [check(evidence) for check in judged.checks]
     for reason in reasons:
         context.events.note(f"{'pass' if reason.passed else 'FAIL'}  {reason.text}")
     with Verdict.write(out) as draft:
@@ -102,8 +125,7 @@ def gate(
             "promote": all(reason.passed for reason in reasons),
             "ship": settings.ship,
             "reasons": [reason.__dict__ for reason in reasons],
-            "against_base": evidence.gain.facts(),
-            "against_tuned": evidence.cost.facts(),
+            **judged.facts(evidence),
         }
         write_json(draft.folder / "verdict.json", draft.facts)
     return Verdict.open(out)
@@ -165,6 +187,56 @@ def perplexity_kept(evidence: Evidence) -> Reason:
     )
 
 
+def text_better_than_base(evidence: Evidence) -> Reason:
+    gain, limit = evidence.text_gain, evidence.settings.alpha
+    return Reason(
+        "better_than_base",
+        gain.difference < 0 and gain.p <= limit,
+        f"text under {evidence.settings.ship} against base: {gain.words()} (p ≤ {limit:g} needed)",
+    )
+
+
+def text_not_worse_than_tuned(evidence: Evidence) -> Reason:
+    cost, margin = evidence.text_cost, evidence.settings.max_perplexity_rise
+    low, high = (100 * bound for bound in cost.rise_interval)
+    return Reason(
+        "not_worse_than_tuned",
+        cost.rise_interval[1] <= margin,
+        f"text perplexity of {evidence.settings.ship} against tuned: {100 * cost.rise:+.2f} % "
+        f"({low:+.2f} … {high:+.2f}; upper end at most {100 * margin:+.2f} %)",
+    )
+
+
+def rewards_the_chosen(evidence: Evidence) -> Reason:
+    reward, limit = evidence.reward, evidence.settings.alpha
+    return Reason(
+        "rewards_the_chosen",
+        reward.accuracy > 0.5 and reward.p <= limit,
+        f"implicit reward of {evidence.settings.ship} over base: {reward.words()} "
+        f"(p ≤ {limit:g} needed)",
+    )
+
+
+def answer_facts(evidence: Evidence) -> dict[str, Any]:
+    return {
+        "against_base": evidence.gain.facts(),
+        "against_tuned": evidence.cost.facts(),
+    }
+
+
+def preference_facts(evidence: Evidence) -> dict[str, Any]:
+    reward = {"implicit_reward": evidence.reward.facts()}
+    return {"judged_by": "preference", **answer_facts(evidence), **reward}
+
+
+def text_facts(evidence: Evidence) -> dict[str, Any]:
+    return {
+        "judged_by": "text",
+        "against_base": evidence.text_gain.facts(),
+        "against_tuned": evidence.text_cost.facts(),
+    }
+
+
 CHECKS: list[Callable[[Evidence], Reason]] = [
     same_model,
     enough_items,
@@ -172,3 +244,31 @@ CHECKS: list[Callable[[Evidence], Reason]] = [
     not_worse_than_tuned,
     perplexity_kept,
 ]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a kind of rows is judged by: the checks, and what of the figures is kept."""
+
+    checks: list[Callable[[Evidence], Reason]]
+    facts: Callable[[Evidence], dict[str, Any]]
+
+
+ANSWERS = Judged(CHECKS, answer_facts)
+PREFERENCE = Judged([*CHECKS, rewards_the_chosen], preference_facts)
+TEXT = Judged(
+    [same_model, enough_items, text_better_than_base, text_not_worse_than_tuned], text_facts
+)
+
+
+def judge(evidence: Evidence) -> Judged:
+    """Return what these rows are judged by; raise `DataError` if only some have answers."""
+    if evidence.text:
+        return TEXT
+    if not all(score.answer_tokens for score in evidence.shipped):
+        raise DataError(
+            "some of the held-out rows have answers and some are plain text: "
+            "one verdict cannot cover both",
+            fix="make two recipes of them, one a format",
+        )
+    return PREFERENCE if evidence.preference else ANSWERS

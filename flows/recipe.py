@@ -84,10 +84,14 @@ def need_own_folder(recipe: Recipe, name: str) -> None:
 
 def _local_inputs(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Yield key and path of every local file or folder that a recipe names."""
-    for section in ("source", "model"):
-        settings = getattr(recipe, section)
-        if settings.kind == "file":
-            yield f"{section}.path", str(settings.path)
+    named = {
+        "source": recipe.source,
+        "model": recipe.model,
+        "model.teacher": recipe.model.teacher,
+    }
+    for key, settings in named.items():
+        if settings is not None and settings.kind == "file":
+            yield f"{key}.path", str(settings.path)
     for number, one in enumerate(recipe.validation.contamination):
         yield f"validation.contamination.{number}.path", one.path
 

@@ -16,13 +16,20 @@ class Raw(Artefact):
 
 
 class BaseModelFolder(Artefact):
-    """A full-precision transformers model folder (safetensors) with its tokenizer."""
+    """A full-precision transformers model folder (safetensors) with its tokenizer.
+
+    A `teacher` lies beside it where the recipe names one: then the facts hold `teacher` too.
+    """
 
     kind = "base"
 
     @property
     def model(self) -> Path:
         return self.path / "model"
+
+    @property
+    def teacher(self) -> Path:
+        return self.path / "teacher"
 
 
 class Dataset(Artefact):

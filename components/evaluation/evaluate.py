@@ -9,7 +9,8 @@ from components.contracts.events import Context
 from components.contracts.kinds import Adapter, BaseModelFolder, Evaluation, Tokens
 from components.evaluation.settings import EvaluationSettings
 from components.scoring.metrics import summarise
-from components.scoring.tables import read_items, write_scores
+from components.scoring.preference import implicit_reward, is_pair
+from components.scoring.tables import read_items, read_scores, write_scores
 
 if TYPE_CHECKING:
     from components.model.torch_lm import TorchLM
@@ -54,7 +55,15 @@ def evaluate(
             "prefix_token": prefix,
             "models": metrics,
         }
+        if all(is_pair(item) for item in items):
+            draft.facts["preference"] = rewards(draft.folder)
     return Evaluation.open(out)
+
+
+def rewards(folder: Path) -> dict[str, Any]:
+    """Return how the tuned model rewards the pairs of a preference recipe, against the base."""
+    tuned, base = (read_scores(folder / f"{name}.parquet") for name in ("tuned", "base"))
+    return implicit_reward(tuned, base).facts()
 
 
 def models(base: BaseModelFolder, adapter: Adapter) -> "dict[str, Callable[[], TorchLM]]":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from components.contracts.errors import ModelError
 from components.model.base import load_base
 from components.model.full import is_full
+from components.model.pruning import keep_pruned, prune, read_pruning
 from components.model.quantized import hush
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ def load_merged(base: Path, adapter: Path) -> tuple["PreTrainedModel", Any]:
     """Return (model in fp32 on the CPU with the adapter merged in, tokenizer).
 
     Never merges into a 4-bit base: that rounds the adapter away. After full fine-tuning `adapter`
-    is the tuned model itself.
+    is the tuned model itself. Weights that were pruned before training are zero here too.
 
     Raises:
         ModelError: the adapter does not fit the base or merging gives non-finite weights.
@@ -30,11 +31,14 @@ def load_merged(base: Path, adapter: Path) -> tuple["PreTrainedModel", Any]:
     model = load_base(source, dtype=torch.float32, device=torch.device("cpu"))
     if source is adapter:
         return model.eval(), load_tokenizer(base)
+    pruning = read_pruning(adapter)
+    masks = {} if pruning is None else prune(model, pruning)
     try:
         tuned = PeftModel.from_pretrained(model, adapter)
         merged = tuned.merge_and_unload(safe_merge=True)
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"the adapter {adapter} cannot be merged into {base}: {error}") from error
+    keep_pruned(merged, masks)
     return merged.eval(), load_tokenizer(base)
 
 

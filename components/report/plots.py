@@ -33,17 +33,20 @@ def training_curve(points: Sequence[dict[str, Any]]) -> str:
 
 
 def quality_over_size(
-    names: Sequence[str], megabytes: Sequence[float], accuracy: Sequence[tuple[float, float, float]]
+    names: Sequence[str],
+    megabytes: Sequence[float],
+    quality: Sequence[tuple[float, float, float]],
+    measure: str,
 ) -> str:
-    """Plot accuracy (value, low, high) of each exported file over its size in MB."""
+    """Plot `measure` (value, low, high) of each exported file over its size in MB."""
     figure = new_figure(6.4, 3.2)
     axes = figure.add_subplot()
-    values = [100 * a[0] for a in accuracy]
-    errors = [[100 * (a[0] - a[1]) for a in accuracy], [100 * (a[2] - a[0]) for a in accuracy]]
+    values = [q[0] for q in quality]
+    errors = [[q[0] - q[1] for q in quality], [q[2] - q[0] for q in quality]]
     axes.errorbar(megabytes, values, yerr=errors, fmt="o", color=BLUE, capsize=3)
     for name, size, value in zip(names, megabytes, values, strict=True):
         axes.annotate(name, (size, value), xytext=(7, 4), textcoords="offset points", color=INK)
-    axes.set(xlabel="file size (MB)", ylabel="accuracy (%), 95 % interval")
+    axes.set(xlabel="file size (MB)", ylabel=measure)
     axes.set_xlim(0, 1.15 * max(megabytes))
     return svg(figure)
 

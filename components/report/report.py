@@ -22,6 +22,7 @@ from components.contracts.kinds import (
 from components.report import plots
 from components.report.settings import ReportSettings
 from components.scoring.items import Score
+from components.scoring.metrics import text_metrics
 from components.scoring.tables import read_scores
 
 
@@ -143,14 +144,22 @@ def sample(row: dict[str, Any], before: Score, after: Score) -> dict[str, Any]:
         "before": answer(row, before),
         "after": answer(row, after),
         "before_right": before.right,
-        "after_right": after.right,
+        "after_right": after.right if after.answer_tokens else after.text_nll < before.text_nll,
     }
 
 
 def answer(row: dict[str, Any], score: Score) -> str:
-    """Return the chosen label word; for free answers, whether it was exact."""
+    """Return the chosen label word, or which answer of a pair is the likelier.
+
+    Of other free answers, whether it was exact; of plain text its bits per byte.
+    """
+    if not score.answer_tokens:
+        bits = text_metrics([score])["bits_per_byte"]
+        return "not read" if bits is None else f"{bits:.3f} bits per byte"
     if row["choices"]:
         return str(row["choices"][score.choice])
+    if score.choice_logprobs:
+        return "chosen" if score.right else "rejected"
     return "exact" if score.greedy else "different"
 
 
@@ -162,17 +171,28 @@ def draw(line: Line) -> dict[str, str]:
             for row in csv.DictReader(stream)
         ]
     exported = [row for row in model_rows(line) if row["megabytes"] is not None]
+    plain = exported[0]["metrics"]["accuracy"] is None
     drawn = {
         "curve": plots.training_curve(curve),
         "sizes": plots.quality_over_size(
             [row["name"] for row in exported],
             [row["megabytes"] for row in exported],
-            [(m["accuracy"], *m["accuracy_interval"]) for m in (r["metrics"] for r in exported)],
+            [quality(row["metrics"]) for row in exported],
+            "bits per byte of text" if plain else "accuracy (%), 95 % interval",
         ),
     }
     if matrix := confusion(line):
         drawn["confusion"] = plots.confusion(*matrix)
     return drawn
+
+
+def quality(metrics: dict[str, Any]) -> tuple[float, float, float]:
+    """Return (value, low, high) to plot: accuracy in percent; of plain text its bits per byte."""
+    if metrics["accuracy"] is None:
+        bits = float(metrics["bits_per_byte"])
+        return bits, bits, bits
+    low, high = metrics["accuracy_interval"]
+    return 100 * metrics["accuracy"], 100 * low, 100 * high
 
 
 def confusion(line: Line) -> tuple[list[str], list[list[int]]] | None:

@@ -8,9 +8,10 @@ class Item:
     """One held-out row as token ids.
 
     `answer` is the reference answer with its end-of-sequence token last. `choices` are the label
-    words without it (empty for free answers) and `target` the index of the right one, or -1. A row
-    of plain text has no prompt and no answer. `text` is the row's own text, without template, for
-    perplexity over text; `text_bytes` its length in UTF-8.
+    words without it (empty for free answers) and `target` the index of the right one, or -1; of a
+    preference row they are the chosen and the rejected answer, each with its end. A row of plain
+    text has no prompt and no answer. `text` is the row's own text, without template, for perplexity
+    over text; `text_bytes` its length in UTF-8.
     """
 
     id: str

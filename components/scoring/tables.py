@@ -2,18 +2,21 @@
 
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.contracts.kinds import Tokens
 from components.scoring.items import Item, Score
+from components.scoring.preference import CHOSEN
 
 COLUMNS = [
     "id",
     "input_ids",
     "prompt_tokens",
     "answer_ids",
+    "rejected_ids",
     "choice_ids",
     "target",
     "text_ids",
@@ -45,8 +48,8 @@ def read_items(
             id=row["id"],
             prompt=tuple(row["input_ids"][: row["prompt_tokens"]]),
             answer=tuple(row["answer_ids"]),
-            choices=tuple(tuple(choice) for choice in row["choice_ids"]),
-            target=row["target"],
+            choices=choices_of(row),
+            target=CHOSEN if row["rejected_ids"] else row["target"],
             text=tuple(row["text_ids"]),
             text_bytes=row["text_bytes"],
         )
@@ -54,6 +57,13 @@ def read_items(
     ]
     kept = len(items) if texts is None else texts
     return items[:kept] + [replace(item, text=(), text_bytes=0) for item in items[kept:]]
+
+
+def choices_of(row: dict[str, Any]) -> tuple[tuple[int, ...], ...]:
+    """Return the label words of a row; of a preference row both answers, each with its end."""
+    if row["rejected_ids"]:
+        return (tuple(row["answer_ids"]), tuple(row["rejected_ids"]))
+    return tuple(tuple(choice) for choice in row["choice_ids"])
 
 
 def write_scores(file: Path, scores: list[Score]) -> None:

@@ -131,13 +131,28 @@ class HubRows(RowSource):
 SourceSettings = Annotated[PackageRows | FileRows | HubRows | UrlRows, Field(discriminator="kind")]
 
 
-class PackageModel(PackageSettings):
+class BaseModelSource(Settings):
+    """What every source of a base model has.
+
+    `teacher` is a model to learn from (`training.distillation`), with the same vocabulary.
+    """
+
+    teacher: "ModelSettings | None" = None
+
+    @model_validator(mode="after")
+    def _one_teacher(self) -> Self:
+        if self.teacher is not None and self.teacher.teacher is not None:
+            raise ValueError("a teacher has no teacher of its own")
+        return self
+
+
+class PackageModel(PackageSettings, BaseModelSource):
     """A GGUF model file inside a Python distribution."""
 
     title: str
 
 
-class FileModel(Settings):
+class FileModel(BaseModelSource):
     """A folder under `data/inputs/` with config.json, safetensors and a tokenizer."""
 
     kind: Literal["file"]
@@ -146,7 +161,7 @@ class FileModel(Settings):
     title: str | None = None
 
 
-class HubModel(Settings):
+class HubModel(BaseModelSource):
     """A Hugging Face model at a pinned commit."""
 
     kind: Literal["hub"]
@@ -156,7 +171,7 @@ class HubModel(Settings):
     title: str | None = None
 
 
-class RandomModel(Settings):
+class RandomModel(BaseModelSource):
     """A Llama-class model with random weights and a byte-level tokenizer, built on the spot."""
 
     kind: Literal["random"]
@@ -176,6 +191,8 @@ class RandomModel(Settings):
 ModelSettings = Annotated[
     PackageModel | FileModel | HubModel | RandomModel, Field(discriminator="kind")
 ]
+for _kind in (PackageModel, FileModel, HubModel, RandomModel):
+    _kind.model_rebuild()  # `teacher` names what is defined last
 
 
 def _keys(options: Mapping[str, Any]) -> Iterator[str]:

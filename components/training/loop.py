@@ -60,6 +60,10 @@ class Trainer:
     events: Events
     save: Callable[["Trainer"], None]
     progress: Progress = field(default_factory=Progress)
+    measured: Callable[[], dict[str, float]] = dict
+    """What the loss has to tell besides itself, since it was last asked."""
+    about: list[Callable[[], dict[str, Any]]] = field(default_factory=list)
+    """What the objective adds to the facts of the run once it is over."""
 
     def __post_init__(self) -> None:
         s = self.settings
@@ -108,11 +112,12 @@ class Trainer:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step = number
+        told = self.measured()
         if not good:
             self.skip(tokens)
             return
         self.average()
-        values = {"loss": loss / trained, "learning_rate": rate, "grad_norm": length}
+        values = {"loss": loss / trained, "learning_rate": rate, "grad_norm": length, **told}
         self.progress.curve.append({"step": number, **values, "tokens": tokens})
         seconds = time.perf_counter() - started
         self.events.metrics(number, {**values, "tokens_per_second": tokens / seconds})
@@ -157,6 +162,7 @@ class Trainer:
     def let_go(self) -> None:
         """Drop all that a failed step left behind."""
         self.optimizer.zero_grad(set_to_none=True)
+        self.measured()
         out_of_memory.give_back(self.model)
 
     def due(self, every: int | None) -> bool:
@@ -194,8 +200,9 @@ class Trainer:
     def judge(self, loss: float) -> None:
         """Note a validation loss: the best adapter is kept, and patience counted."""
         state = self.progress
-        state.curve[-1]["eval_loss"] = loss
-        self.events.metrics(state.step, {"eval_loss": loss})
+        values = {"eval_loss": loss} | {f"eval_{k}": v for k, v in self.measured().items()}
+        state.curve[-1] |= values
+        self.events.metrics(state.step, values)
         self.events.note(f"step {state.step}: validation loss {loss:.4f}")
         if loss < state.best_loss - self.settings.early_stopping_threshold:
             state.best_loss, state.best_step, state.bad_evaluations = loss, state.step, 0

@@ -12,11 +12,12 @@ from pydantic import (
 )
 
 from components.model.settings import LoraSettings
+from components.training.objective_settings import ObjectiveSettings
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class TrainingSettings(LoraSettings):
+class TrainingSettings(LoraSettings, ObjectiveSettings):
     """How an adapter is trained.
 
     `warmup_steps` below 1 is a share of all steps, as in transformers. `min_lr_ratio` is where the

@@ -43,6 +43,7 @@ def train(
         StoppedError: SIGTERM came; a checkpoint was written first.
     """
     from components.model.adapter import save_adapter
+    from components.model.pruning import save_pruning
     from components.training.checkpoint import load_checkpoint
     from components.training.guard import need_a_step
     from components.training.keeper import Keeper, heeding_sigterm
@@ -63,6 +64,7 @@ def train(
     trainer.settle()
     with Adapter.write(out) as draft:
         save_adapter(trainer.model, draft.folder / "model", base.facts["title"])
+        save_pruning(settings.pruning, draft.folder / "model")
         write_curve(draft.folder / "curve.csv", progress)
         draft.facts = facts(trainer, base)
     shutil.rmtree(folder, ignore_errors=True)
@@ -87,6 +89,7 @@ def prepare(
     from components.model.device import fast_dtype, keep_few_kernels, pick_device
     from components.training.loop import Trainer
     from components.training.loss import loss_of
+    from components.training.objectives import pursue
     from components.training.precision import kept_in, multiplied_in, precision
     from components.training.rows import plan_epoch, read_rows
 
@@ -102,7 +105,7 @@ def prepare(
     speed_up(adapted, model, settings, flat=flat)
     validation = read_rows(tokens.split("validation"), settings.max_eval_samples)
     size = settings.per_device_train_batch_size
-    return Trainer(
+    trainer = Trainer(
         model=adapted,
         loss=partial(on_base, multiplied_in(loss_of(settings, model), settings, dtype)),
         collate=choose_collate(settings, device, kept, flat=flat),
@@ -114,6 +117,7 @@ def prepare(
         events=context.events,
         save=lambda _: None,
     )
+    return pursue(trainer, base, tokens, context)
 
 
 def choose_collate(
@@ -170,8 +174,10 @@ def speed_up(adapted: Any, model: Any, settings: TrainingSettings, *, flat: bool
     if settings.torch_compile:
         compile_decoder(model, model.device)
         return
-    stacks = fuse_lora(adapted)
-    fuse_quantized(adapted, model.dtype)
+    # On a pruned base each layer has a mask of its own: `masked_lora` takes their place.
+    stacks = {} if settings.pruning is not None else fuse_lora(adapted)
+    if settings.pruning is None:
+        fuse_quantized(adapted, model.dtype)
     fuse_layers(model, stacks)
     if flat:
         use_shared_prefix_attention(model)
@@ -218,7 +224,8 @@ def trained_rows(rows: "Rows") -> "Rows":
 def write_curve(file: Path, progress: "Progress") -> None:
     """Write the training curve: no clock in it, so the same run gives the same bytes."""
     with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, CURVE, lineterminator="\n")
+        told = sorted({name for point in progress.curve for name in point} - set(CURVE))
+        writer = csv.DictWriter(stream, [*CURVE, *told], lineterminator="\n")
         writer.writeheader()
         writer.writerows(progress.curve)
 
@@ -247,4 +254,5 @@ def facts(trainer: "Trainer", base: BaseModelFolder) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "dtype": str(bare(trainer.model).dtype).removeprefix("torch."),
         "device": trainer.model.device.type,
+        **{name: value for tell in trainer.about for name, value in tell().items()},
     }

@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.contracts.errors import ModelError
+from components.contracts.errors import DataError, ModelError
+from components.scoring.items import Item
 from components.scoring.lm import CausalLM, Ids, Logits
 from components.scoring.score import common_prefix
 
 MAX_BATCH_TOKENS = 640
 """Tokens of one batch: bounds the logits in memory at 640 × vocabulary × 4 bytes, twice."""
+
+MAX_BEGINNING = 256
+"""Tokens of a plain text that are taken as the beginning to go on from."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,25 @@ def agreement(lm: CausalLM, references: Sequence[Reference]) -> Agreement:
     for index, logits in lm.read(shared, tails, [new_tokens] * len(tails)):
         result.add(check_finite(logits), expected[index])
     return result
+
+
+def beginnings(items: Sequence[Item], prefix_token: int) -> list[Sequence[int]]:
+    """Return what a model is given to go on from: the prompts; of plain text up to its half.
+
+    A text is read behind `prefix_token`, as it is where it is scored; an empty one is left out.
+    Raises `DataError` when nothing is left.
+    """
+    found: list[Sequence[int]] = [
+        item.prompt or (prefix_token, *item.text[: min(len(item.text) // 2, MAX_BEGINNING)])
+        for item in items
+        if item.prompt or item.text
+    ]
+    if not found:
+        raise DataError(
+            "no held-out row has a prompt or a text to begin from",
+            fix="raise evaluation.max_text_samples, or set it to null",
+        )
+    return found
 
 
 def choose_prompts(prompts: Sequence[Sequence[int]], count: int) -> list[Sequence[int]]:

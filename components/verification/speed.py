@@ -6,16 +6,15 @@ from time import perf_counter
 
 import numpy as np
 
-from components.scoring.items import Item
 from components.scoring.lm import CausalLM, Ids
 from components.verification.settings import VerificationSettings
 
 
 def measure_speed(
-    lm: CausalLM, items: Sequence[Item], settings: VerificationSettings
+    lm: CausalLM, prompts: Sequence[Sequence[int]], settings: VerificationSettings
 ) -> dict[str, float]:
     """Return `prefill_tokens_per_s` and `decode_tokens_per_s`, medians after one warm-up each."""
-    prompt = prompt_of_length(items, settings.speed_prompt_tokens)
+    prompt = prompt_of_length(prompts, settings.speed_prompt_tokens)
     _, past = lm.forward(prompt, last_only=True)
 
     def prefill() -> None:
@@ -34,9 +33,9 @@ def measure_speed(
     }
 
 
-def prompt_of_length(items: Sequence[Item], length: int) -> Ids:
-    """Return `length` tokens [1, length] of the items' prompts, one after another."""
-    ids = [token for item in items[:length] for token in item.prompt]
+def prompt_of_length(prompts: Sequence[Sequence[int]], length: int) -> Ids:
+    """Return `length` tokens [1, length] of the prompts, one after another."""
+    ids = [token for prompt in prompts[:length] for token in prompt]
     return np.resize(np.asarray(ids, np.int64), (1, length))
 
 

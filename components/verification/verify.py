@@ -24,6 +24,7 @@ from components.verification.parity import (
     Agreement,
     Parity,
     agreement,
+    beginnings,
     check_parity,
     choose_prompts,
 )
@@ -63,14 +64,16 @@ def verify(
     speeds: dict[str, dict[str, float]] = {}
     with Verification.write(out) as draft:
         context.events.note("comparing with torch")
-        parity, speeds["torch"] = _against_torch(base, adapter, onnx, items, settings)
+        parity, speeds["torch"] = _against_torch(base, adapter, onnx, items, prefix, settings)
         draft.facts = {
             "items": len(items),
             "parity": parity_facts(reference_variant(onnx.variants), parity, settings),
             "variants": {},
         }
         for name in onnx.variants:
-            speeds[name] = measure_speed(open_variant(onnx, name), items, settings)
+            speeds[name] = measure_speed(
+                open_variant(onnx, name), beginnings(items, prefix), settings
+            )
             lm = open_variant(onnx, name, threads=1)
             facts = _score(lm, name, items, prefix, draft.folder, context)
             facts["bytes"] = onnx.facts["variants"][name]["bytes"]
@@ -137,12 +140,14 @@ def _against_torch(
     adapter: Adapter,
     onnx: Onnx,
     items: Sequence[Item],
+    prefix: int,
     settings: VerificationSettings,
 ) -> tuple[Parity, dict[str, float]]:
     """Return parity and torch's own speed. Both models are in memory here, and gone after."""
-    prompts = choose_prompts([item.prompt for item in items], settings.parity_prompts)
+    starts = beginnings(items, prefix)
+    prompts = choose_prompts(starts, settings.parity_prompts)
     with merged_model(base, adapter) as torch_lm:
-        speed = measure_speed(torch_lm, items, settings)
+        speed = measure_speed(torch_lm, starts, settings)
         lm = open_variant(onnx, reference_variant(onnx.variants))
         return check_parity(lm, torch_lm, prompts, settings.parity_new_tokens), speed
 

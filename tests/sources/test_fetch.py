@@ -135,3 +135,28 @@ def test_the_hub_out_of_reach_is_a_readable_error_for_models(
     with pytest.raises(SourceError, match=r"model owner/model at b+ cannot be read") as error:
         fetch(settings, out=context.root / "base", context=context)
     assert "network" in str(error.value.fix)
+
+
+def test_a_teacher_lies_beside_the_model(context: Context) -> None:
+    teacher = RandomModel(kind="random", seed=4, hidden_size=96, title="teacher")
+    settings = RandomModel(kind="random", teacher=teacher)
+    base = fetch(settings, out=context.root / "base", context=context)
+    alone = fetch(teacher, out=context.root / "alone", context=context)
+    assert base.facts["teacher"] == alone.facts
+    assert (base.teacher / "tokenizer.json").is_file()
+    assert sha256(base.teacher / "model.safetensors") == alone.facts["weights_sha256"]
+
+
+def test_a_teacher_of_another_width_is_refused(context: Context) -> None:
+    base = fetch(RandomModel(kind="random"), out=context.root / "base", context=context)
+    folder = as_input(base, context)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 300}))
+    teacher = FileModel(kind="file", path="data/inputs/model")
+    with pytest.raises(ModelError, match="vocabulary of 300 tokens, but random llama one of 259"):
+        fetch(
+            RandomModel(kind="random", teacher=teacher),
+            out=context.root / "taught",
+            context=context,
+        )
+    assert not (context.root / "taught").exists()
