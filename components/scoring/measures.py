@@ -17,7 +17,7 @@ from components.scoring.metrics import wilson
 Sums = NDArray[np.float64]
 RESAMPLES = 9999
 BLOCK = 2_000_000
-"""Weights drawn at once in a bootstrap: bounds its memory at 16 MB."""
+"""Draws at once in a bootstrap: bounds its memory at some 40 MB."""
 
 
 @dataclass(frozen=True)
@@ -109,16 +109,20 @@ def estimate(measure: Measure, marks: Sums, *, seed: int = 0) -> dict[str, Any]:
 def resampled(marks: Sums, *, seed: int, resamples: int = RESAMPLES) -> Sums:
     """Return the sums [resamples, …] of items drawn with replacement from `marks` [items, …].
 
-    How often each item is drawn is multinomial, so two sets of marks of the same items laid side by
-    side ([items, a + b]) are resampled together: a paired bootstrap.
+    Two sets of marks of the same items laid side by side ([items, a + b]) are resampled together: a
+    paired bootstrap.
     """
     rng = np.random.default_rng(seed)
     items = len(marks)
     step = max(1, BLOCK // items)
-    parts = [
-        rng.multinomial(items, np.full(items, 1 / items), size=min(step, resamples - start)) @ marks
-        for start in range(0, resamples, step)
-    ]
+    parts = []
+    for start in range(0, resamples, step):
+        count = min(step, resamples - start)
+        drawn = rng.integers(0, items, size=(count, items), dtype=np.int32)
+        # How often each item was drawn, all resamples counted in one pass.
+        drawn += (np.arange(count, dtype=np.int32) * items)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=count * items).reshape(count, items)
+        parts.append(times.astype(np.float64) @ marks)
     return np.concatenate(parts)
 
 
