@@ -9,10 +9,11 @@ import yaml
 
 from components.contracts.artefacts import write_json
 
-WORDS = (
+TEXT = (
     "the a river bridge stone light house winter garden old young slowly quickly runs falls sings "
     "über naïve façade tea, bread; salt. water? sugar! and or not seven twelve blue green paper"
-).split()
+)
+WORDS = TEXT.split()
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TEMPLATE = (
     "{% for message in messages %}"

@@ -99,7 +99,11 @@ def generate_batch(
     if not all(len(prompt) for prompt in prompts):
         raise ModelError("a prompt has no tokens", fix="give at least one token to start from")
     shared = shared_start(prompts)
-    past = model.forward(np.array([prompts[0][:shared]], np.int64), last_only=True)[1] if shared else None
+    past = (
+        model.forward(np.array([prompts[0][:shared]], np.int64), last_only=True)[1]
+        if shared
+        else None
+    )
     for group in batches(prompts, generation.max_new_tokens, batch_size):
         rows = [
             Row(index, prompts[index], np.random.default_rng([generation.seed, index]))
@@ -136,7 +140,7 @@ def _next_tokens(
     rows: Sequence[Row], logits: NDArray[np.float32], length: int, generation: Generation
 ) -> NDArray[np.int64]:
     """Return the token at place `length` of every row: the prompt's own, or the one chosen."""
-    chosen = logits.argmax(axis=-1).astype(np.int64)
+    chosen: NDArray[np.int64] = logits.argmax(axis=-1).astype(np.int64)
     greedy = generation.temperature == 0 and generation.repetition_penalty == 1.0
     for place, row in enumerate(rows):
         if row.waits(length):

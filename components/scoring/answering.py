@@ -1,57 +1,44 @@
-"""Putting a task's requests to a model, whatever it runs in: the one way for torch and for files."""
+"""Putting a task's requests to a model: the one way for torch and for exported files."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from components.contracts.events import Events, Silent
 from components.runtime.batch import Stop, cut, generate_batch
 from components.runtime.generate import Generation
 from components.scoring.documents import Document, Reading, score_documents
 from components.scoring.likelihoods import likelihoods
 from components.scoring.lm import CausalLM
 from components.scoring.marking import MARKERS, extract
-from components.scoring.measures import MEASURES, estimate
-from components.scoring.requests import Answer, Plan, Request, marks_of
+from components.scoring.measures import estimate, measure_named
+from components.scoring.requests import Answer, Desk, Plan, Request, marks_of
 from components.scoring.sandbox import Limits, pass_at_k, passing, program_of
-from components.scoring.voice import Voice
 
 FORM_FEED = "\f"
 
 
-def answer(
-    lm: CausalLM,
-    plan: Plan,
-    requests: Sequence[Request],
-    voice: Voice,
-    *,
-    events: Events | None = None,
-    label: str = "answering",
-) -> list[Answer]:
+def answer(lm: CausalLM, plan: Plan, requests: Sequence[Request], desk: Desk) -> list[Answer]:
     """Return the model's answer to every request, in order, with its marks."""
-    return ANSWERERS[plan.kind](lm, plan, requests, voice, events or Silent(), label)
+    return ANSWERERS[plan.kind](lm, plan, requests, desk)
 
 
 def summary(plan: Plan, answers: Sequence[Answer]) -> dict[str, Any]:
     """Return {"value", "interval", "items"} of each measure of the plan."""
-    return {m: estimate(MEASURES[m], marks_of(answers, m)) for m in plan.measures}
+    return {m: estimate(measure_named(m), marks_of(answers, m)) for m in plan.measures}
 
 
-def choose(
-    lm: CausalLM,
-    plan: Plan,
-    requests: Sequence[Request],
-    voice: Voice,
-    events: Events,
-    label: str,
-) -> list[Answer]:
+def choose(lm: CausalLM, plan: Plan, requests: Sequence[Request], desk: Desk) -> list[Answer]:
     """Weigh the choices: `acc` by their log-likelihood, `acc_norm` by that over the characters of
     the choice and `acc_bytes` over its bytes, as lm-eval does. The first of equals is chosen.
     """
-    del plan, voice
+    del plan
     found = likelihoods(
-        lm, [r.prompt for r in requests], [r.choices for r in requests], events=events, label=label
+        lm,
+        [r.prompt for r in requests],
+        [r.choices for r in requests],
+        events=desk.events,
+        label=desk.label,
     )
     answers = []
     for request, several in zip(requests, found, strict=True):
@@ -61,7 +48,7 @@ def choose(
             "acc_norm": np.array(request.choice_characters),
             "acc_bytes": np.array(request.choice_bytes),
         }
-        marks = {
+        marks: dict[str, tuple[float, ...]] = {
             name: (float(np.argmax(logprobs / size) == request.target), 1.0)
             for name, size in sizes.items()
         }
@@ -69,16 +56,9 @@ def choose(
     return answers
 
 
-def write(
-    lm: CausalLM,
-    plan: Plan,
-    requests: Sequence[Request],
-    voice: Voice,
-    events: Events,
-    label: str,
-) -> list[Answer]:
+def write(lm: CausalLM, plan: Plan, requests: Sequence[Request], desk: Desk) -> list[Answer]:
     """Let the model answer freely, greedily; mark what `extract` finds in each answer."""
-    texts = generate_texts(lm, plan, [r.prompt for r in requests], voice, events, label)
+    texts = generate_texts(lm, plan, [r.prompt for r in requests], desk)
     mark, pattern = MARKERS[plan.marker], plan.options.get("extract")
     return [
         Answer(r.id, dict(mark(extract(text, pattern), r.references)), text=text)
@@ -86,18 +66,11 @@ def write(
     ]
 
 
-def program(
-    lm: CausalLM,
-    plan: Plan,
-    requests: Sequence[Request],
-    voice: Voice,
-    events: Events,
-    label: str,
-) -> list[Answer]:
+def program(lm: CausalLM, plan: Plan, requests: Sequence[Request], desk: Desk) -> list[Answer]:
     """Let the model write programs and run their tests, `num_samples` of each; see `sandbox`."""
     options, samples = plan.options, plan.options["num_samples"]
     prompts = [r.prompt for r in requests for _ in range(samples)]
-    texts = generate_texts(lm, plan, prompts, voice, events, label)
+    texts = generate_texts(lm, plan, prompts, desk)
     programs = [
         program_of(r.code[0], text, *r.code[1:])
         for r, text in zip([r for r in requests for _ in range(samples)], texts, strict=True)
@@ -114,19 +87,11 @@ def program(
     ]
 
 
-def read(
-    lm: CausalLM,
-    plan: Plan,
-    requests: Sequence[Request],
-    voice: Voice,
-    events: Events,
-    label: str,
-) -> list[Answer]:
+def read(lm: CausalLM, plan: Plan, requests: Sequence[Request], desk: Desk) -> list[Answer]:
     """Read documents for perplexity."""
-    del voice
     documents = [Document(r.id, r.prompt, r.words, r.bytes) for r in requests]
     reading = Reading(**plan.options)
-    found = score_documents(lm, documents, reading, events=events, label=label)
+    found = score_documents(lm, documents, reading, events=desk.events, label=desk.label)
     return [
         Answer(
             one.id,
@@ -142,12 +107,7 @@ def read(
 
 
 def generate_texts(
-    lm: CausalLM,
-    plan: Plan,
-    prompts: Sequence[Sequence[int]],
-    voice: Voice,
-    events: Events,
-    label: str,
+    lm: CausalLM, plan: Plan, prompts: Sequence[Sequence[int]], desk: Desk
 ) -> list[str]:
     """Return the answer to each prompt as text, cut at the plan's stop texts."""
     stops = tuple(plan.options["stop"])
@@ -156,15 +116,15 @@ def generate_texts(
         temperature=plan.options.get("temperature", 0.0),
         seed=plan.options.get("seed", 0),
     )
-    texts = [""] * len(prompts)
+    texts, voice = [""] * len(prompts), desk.voice
     stop = Stop(voice.stop_ids, stops, voice.decode)
     for done, (index, ids) in enumerate(generate_batch(lm, prompts, generation, stop), start=1):
         texts[index] = cut(voice.decode(ids), stops)
-        events.progress(label, done, len(prompts))
+        desk.events.progress(desk.label, done, len(prompts))
     return texts
 
 
-Answerer = Callable[[CausalLM, Plan, Sequence[Request], Voice, Events, str], list[Answer]]
+Answerer = Callable[[CausalLM, Plan, Sequence[Request], Desk], list[Answer]]
 
 ANSWERERS: dict[str, Answerer] = {
     "choice": choose,
@@ -172,3 +132,4 @@ ANSWERERS: dict[str, Answerer] = {
     "code": program,
     "perplexity": read,
 }
+"""How each kind of task is answered; `lm_eval` answers by itself (`harness_run`)."""

@@ -92,9 +92,7 @@ class HarnessLM(TemplateLM):
             room = self.max_length + 1 - len(continuation)
             contexts.append(tuple(context[-room:]))
             continuations.append([tuple(continuation)])
-        found = likelihoods(
-            self.lm, contexts, continuations, events=self.events, label=self.label
-        )
+        found = likelihoods(self.lm, contexts, continuations, events=self.events, label=self.label)
         return [(one.logprob, one.greedy) for (one,) in found]
 
     def loglikelihood_rolling(
@@ -106,14 +104,10 @@ class HarnessLM(TemplateLM):
             for at, request in enumerate(requests)
         ]
         reading = Reading(self.prefix_token, self.max_length)
-        found = score_documents(
-            self.lm, documents, reading, events=self.events, label=self.label
-        )
+        found = score_documents(self.lm, documents, reading, events=self.events, label=self.label)
         return [-nll for nll in found]
 
-    def generate_until(
-        self, requests: Sequence[Instance], disable_tqdm: bool = False
-    ) -> list[str]:
+    def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
         del disable_tqdm
         texts = [""] * len(requests)
         groups: dict[str, list[int]] = {}

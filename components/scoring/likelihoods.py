@@ -61,9 +61,7 @@ def likelihoods(
     ]
 
 
-def weigh(
-    first: Logits, branches: Sequence[Tokens], rest: Sequence[Logits]
-) -> list[Likelihood]:
+def weigh(first: Logits, branches: Sequence[Tokens], rest: Sequence[Logits]) -> list[Likelihood]:
     """Return what logits say of branches: `first` [vocabulary] of all first tokens, `rest` [n, …]
     of each branch's others.
     """

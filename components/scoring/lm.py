@@ -80,4 +80,7 @@ def fork_plainly(
         if len(found[index]) == missing[index]:
             said, found[index] = found[index], {}
             first = next(iter(said.values()))
-            yield index, (first[0], [said.get(i, first[:1])[1:] for i in range(len(branches[index]))])
+            yield (
+                index,
+                (first[0], [said.get(i, first[:1])[1:] for i in range(len(branches[index]))]),
+            )

@@ -88,7 +88,7 @@ def rouge_scorer() -> Any:
 def chrf_metric() -> Any:
     """Return sacrebleu's chrF2; raise `ModelError` if it is not installed."""
     try:
-        from sacrebleu.metrics import CHRF
+        from sacrebleu.metrics.chrf import CHRF
     except ImportError as error:
         raise missing("sacrebleu") from error
     return CHRF()

@@ -24,13 +24,11 @@ BLOCK = 2_000_000
 class Measure:
     """A figure of merit: `value` takes sums [..., numbers an item adds] to figures [...].
 
-    `right_or_wrong` says that every item adds (0 or 1, 1). `points` says that the figure is a share
-    of 1, told to people times 100.
+    `points` says that the figure is a share of 1, told to people times 100.
     """
 
     value: Callable[[Sums], Any]
     higher_is_better: bool = True
-    right_or_wrong: bool = False
     points: bool = True
 
 
@@ -65,28 +63,43 @@ def chrf(sums: Sums) -> Any:
     return np.where(below > 0, 5 * precision * recall / np.where(below > 0, below, 1), 0.0)
 
 
-RIGHT = Measure(mean, right_or_wrong=True)
 SHARE = Measure(mean)
 SURPRISE = Measure(perplexity, higher_is_better=False, points=False)
 
 MEASURES: dict[str, Measure] = {
-    "acc": RIGHT,
-    "acc_norm": RIGHT,
-    "acc_bytes": RIGHT,
-    "exact_match": RIGHT,
+    "acc": SHARE,
+    "acc_norm": SHARE,
+    "acc_bytes": SHARE,
+    "exact_match": SHARE,
     "f1": SHARE,
+    "score": SHARE,
     "rouge1": SHARE,
     "rouge2": SHARE,
     "rougeL": SHARE,
     "rougeLsum": SHARE,
     "chrf": Measure(chrf),
     "pass@1": SHARE,
+    "perplexity": SURPRISE,
     "token_perplexity": SURPRISE,
     "word_perplexity": SURPRISE,
     "byte_perplexity": SURPRISE,
     "bits_per_byte": Measure(bits, higher_is_better=False, points=False),
 }
-"""Every measure by name. What an item adds to it: `components.scoring.marking`."""
+"""Every measure by name. What an item adds to it: `components.scoring.marking`. `score` stands for
+measures of lm-eval that we do not know and that are means over items.
+"""
+
+
+def measure_named(name: str) -> Measure:
+    """Return the measure `name`, or the one of `name,filter`, as lm-eval writes it."""
+    return MEASURES.get(name.partition(",")[0], MEASURES["score"])
+
+
+def right_or_wrong(measure: Measure, marks: Sums) -> bool:
+    """Say whether every item is simply right or wrong, as with one sample of pass@1 it is too."""
+    return measure.value is mean and bool(
+        (marks[:, 1] == 1).all() and np.isin(marks[:, 0], (0, 1)).all()
+    )
 
 
 def estimate(measure: Measure, marks: Sums, *, seed: int = 0) -> dict[str, Any]:
@@ -98,7 +111,7 @@ def estimate(measure: Measure, marks: Sums, *, seed: int = 0) -> dict[str, Any]:
     if not len(marks):
         raise DataError("there is no item to measure", fix="give the task rows")
     value = float(measure.value(marks.sum(0)))
-    if measure.right_or_wrong:
+    if right_or_wrong(measure, marks):
         interval = wilson(int(marks[:, 0].sum()), len(marks))
     else:
         low, high = np.percentile(measure.value(resampled(marks, seed=seed)), [2.5, 97.5])

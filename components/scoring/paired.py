@@ -13,7 +13,14 @@ import numpy as np
 
 from components.contracts.errors import DataError
 from components.scoring.comparison import mcnemar, paired_interval
-from components.scoring.measures import MEASURES, RESAMPLES, Measure, Sums, resampled
+from components.scoring.measures import (
+    RESAMPLES,
+    Measure,
+    Sums,
+    measure_named,
+    resampled,
+    right_or_wrong,
+)
 from components.scoring.requests import Answer, Plan, marks_of
 
 ALPHA = 0.01
@@ -48,12 +55,12 @@ class Paired:
         """`better`, `worse` or `no difference shown`, minding which way the measure points."""
         if self.p_holm > self.alpha or self.difference == 0:
             return "no difference shown"
-        up = MEASURES[self.measure].higher_is_better
+        up = measure_named(self.measure).higher_is_better
         return "better" if (self.difference > 0) == up else "worse"
 
     def words(self) -> str:
         """Say it in a sentence, shares in points."""
-        points = MEASURES[self.measure].points
+        points = measure_named(self.measure).points
         scale, unit = (100, " points") if points else (1, f" of {self.measure}")
         size, low, high, gap = (
             scale * value for value in (self.difference, *self.interval, self.smallest_gap)
@@ -116,18 +123,17 @@ def compare_answers(
     alpha: float = ALPHA,
     seed: int = 0,
 ) -> Paired:
-    """Compare two models by one measure; raise `DataError` if they did not answer the same items."""
+    """Compare two models by one measure; raise `DataError` if their items differ."""
     if [one.id for one in model] != [one.id for one in reference]:
         raise DataError(
             f"the two models did not answer the same items of '{task}' in the same order",
             fix="run the line again: every model must answer the requests of one evaluation",
         )
-    compare = compare_right if MEASURES[measure].right_or_wrong else compare_by_bootstrap
-    marks = (marks_of(model, measure), marks_of(reference, measure))
-    difference, interval, p, gap, test = compare(MEASURES[measure], *marks, alpha, seed)
-    return Paired(
-        task, measure, len(model), difference, interval, p, p, gap, test, alpha=alpha
-    )
+    figure, marks = measure_named(measure), (marks_of(model, measure), marks_of(reference, measure))
+    simple = all(right_or_wrong(figure, one) for one in marks)
+    compare = compare_right if simple else compare_by_bootstrap
+    difference, interval, p, gap, test = compare(figure, *marks, alpha, seed)
+    return Paired(task, measure, len(model), difference, interval, p, p, gap, test, alpha=alpha)
 
 
 Judged = tuple[float, tuple[float, float], float, float, str]

@@ -11,7 +11,9 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.contracts.events import Events, Silent
 from components.scoring.measures import Sums, as_marks
+from components.scoring.voice import Voice
 
 Tokens = tuple[int, ...]
 Kind = Literal["choice", "generation", "code", "perplexity", "lm_eval"]
@@ -78,6 +80,18 @@ class Answer:
     logprobs: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True)
+class Desk:
+    """Where a task is put to a model: how its text is read, where relative paths start, who hears
+    how far it is.
+    """
+
+    voice: Voice
+    root: Path
+    events: Events = field(default_factory=Silent)
+    label: str = "answering"
+
+
 def request_schema() -> pa.Schema:
     """The table of requests."""
     ids = pa.list_(pa.int32())
@@ -105,7 +119,9 @@ def write_requests(file: Path, requests: Sequence[Request]) -> None:
 
 def read_requests(file: Path) -> list[Request]:
     """Return the requests that `write_requests` wrote."""
-    return [Request(**{k: _tuples(v) for k, v in r.items()}) for r in pq.read_table(file).to_pylist()]
+    return [
+        Request(**{k: _tuples(v) for k, v in r.items()}) for r in pq.read_table(file).to_pylist()
+    ]
 
 
 def write_answers(file: Path, answers: Sequence[Answer], measures: Sequence[str]) -> None:

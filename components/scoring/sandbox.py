@@ -8,9 +8,12 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from math import comb
 from pathlib import Path
+
+from components.scoring.isolate import PASSED
 
 CHILD = Path(__file__).with_name("isolate.py")
 FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
@@ -41,7 +44,7 @@ def passes(program: str, limits: Limits) -> bool:
             start_new_session=True,  # so that what it starts ends with it
         )
         try:
-            return child.wait(limits.timeout) == 0
+            return child.wait(limits.timeout) == PASSED
         except subprocess.TimeoutExpired:
             return False
         finally:
@@ -75,8 +78,6 @@ def pass_at_k(samples: int, right: int, k: int) -> float:
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     child.wait()

@@ -129,7 +129,7 @@ def test_log_likelihoods_are_lm_evals(reference: Any, ours: Any) -> None:
 def test_results_of_lm_evals_tasks_are_lm_evals(reference: Any, ours: Any) -> None:
     for name in NAMES:
         for key, value in reference["results"][name].items():
-            if key.endswith(",none") and not key.startswith("bits") or key.endswith(",letters"):
+            if (key.endswith(",none") and not key.startswith("bits")) or key.endswith(",letters"):
                 assert ours["results"][name][key] == value, (name, key)
     bits = "bits_per_byte,none"
     assert ours["results"]["texts"][bits] == pytest.approx(
