@@ -137,9 +137,9 @@ def test_every_task_has_figures_with_intervals(evaluation: Evaluation) -> None:
             assert set(facts["plan"]["measures"]) <= set(found), name
             for measure in facts["plan"]["measures"]:
                 low, high = found[measure]["interval"]
-                assert low <= found[measure]["value"] <= high, (name, measure)
+                assert low - 1e-9 <= found[measure]["value"] <= high + 1e-9, (name, measure)
         assert facts["plan"]["version"] >= 1
-    assert list(tasks["choice"]["models"]) == ["base", "tuned", "base_fewshot"]
+    assert sorted(tasks["choice"]["models"]) == ["base", "base_fewshot", "tuned"]
 
 
 def test_weighing_labels_again_gives_the_same_answers(evaluation: Evaluation) -> None:
@@ -152,21 +152,20 @@ def test_weighing_labels_again_gives_the_same_answers(evaluation: Evaluation) ->
             assert answer.marks["acc"][0] == scores[answer.id].right
 
 
-def test_a_fence_of_code_runs_or_not(evaluation: Evaluation) -> None:
+def test_programs_are_run(evaluation: Evaluation) -> None:
     for model in ("base", "tuned"):
         answers = read_answers(evaluation.tasks / "code" / f"{model}.parquet")
-        # Whatever the model writes behind "#" is a comment, if it stays on its line.
-        marks = {a.id: (a.marks["pass@1"][0], a.text) for a in answers}
+        marks = {one.id: (one.marks["pass@1"][0], one.text) for one in answers}
         assert marks["hard"][0] == 0.0
-        assert marks["easy"][0] == float(
-            "\n" not in marks["easy"][1] and "\0" not in marks["easy"][1]
-        ) or ("\r" in marks["easy"][1])
+        # What a model writes behind "#" is a comment, if it stays on its line.
+        if len(marks["easy"][1].splitlines()) <= 1 and "\0" not in marks["easy"][1]:
+            assert marks["easy"][0] == 1.0
 
 
 def test_files_answer_the_very_same_requests(
     evaluation: Evaluation, verification: Verification
 ) -> None:
-    assert list(verification.facts["variants"]) == ["fp32", "int8", "int4"]
+    assert sorted(verification.facts["variants"]) == ["fp32", "int4", "int8"]
     for name in NAMES:
         torch = read_answers(evaluation.tasks / name / "tuned.parquet")
         for variant, facts in verification.facts["variants"].items():

@@ -75,6 +75,14 @@ def test_nothing_changed_is_no_difference() -> None:
     assert "50 items could show 16 points" in found.words()  # 8 of 50, all one way
 
 
+def test_another_order_of_adding_up_is_no_difference() -> None:
+    marks = np.stack([np.linspace(50, 90, 40), np.full(40, 30.0)], axis=1)
+    moved = marks * np.array([1 + 1e-6, 1])
+    name = "bits_per_byte"
+    found = compare_answers("t", name, answers(name, moved), answers(name, marks))
+    assert (found.p, found.outcome) == (1.0, "no difference shown")
+
+
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
