@@ -15,6 +15,14 @@ TEXT = (
 )
 WORDS = TEXT.split()
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+SHAPE = {
+    "hidden_size": 48,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+}
 TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
@@ -28,7 +36,7 @@ def sentence(rng: random.Random, low: int, high: int) -> str:
     return "".join(word + rng.choice([" ", " ", " ", "  ", "\n"]) for word in words)
 
 
-def make_model(folder: Path) -> Path:
+def make_model(folder: Path, **shape: int) -> Path:
     """Write a Llama-class model of random weights and a BPE tokenizer trained on the words."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -56,12 +64,7 @@ def make_model(folder: Path) -> Path:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=48,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
+        **(SHAPE | shape),
         initializer_range=0.3,
         bos_token_id=0,
         eos_token_id=2,
