@@ -21,11 +21,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from made_text import docstrings
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-from made_text import docstrings
-from tiny_harness import make_model, write_task
 
 TRAINED = ROOT / "data" / "sentiment" / "base" / "model"
 SHAPE = {
@@ -47,6 +46,8 @@ def passages(count: int, words: int) -> list[str]:
 
 def write_tasks(folder: Path, count: int) -> None:
     """Write a task of four choices of several words, and one of short free answers."""
+    from tiny_harness import write_task
+
     rng = random.Random(1)
     texts = passages(count, 80)
     rows = []
@@ -136,6 +137,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = options.model or (TRAINED if TRAINED.is_dir() else Path(place) / "model")
         if not folder.exists():
+            from tiny_harness import make_model
+
             make_model(folder, **SHAPE)
         tasks = Path(place) / "tasks"
         tasks.mkdir()

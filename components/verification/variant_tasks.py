@@ -9,6 +9,7 @@ from components.contracts.kinds import Evaluation
 from components.scoring.lm import CausalLM
 from components.scoring.requests import Answer, Desk, Plan
 from components.scoring.tasks import Asked, answer_tasks, comparisons, read_answered, read_asked
+from components.verification.champion import NAME as CHAMPION
 
 REFERENCES = ("base", "tuned", "base_fewshot")
 
@@ -33,7 +34,10 @@ class VariantTasks:
         return {name: answered.facts() for name, answered in found.items()}
 
     def comparisons(self) -> dict[str, Any]:
-        """Return every file against base, tuned and the base with examples."""
+        """Return every file against base, tuned, the base with examples and the champion."""
         plans: list[Plan] = [one.plan for one in self.asked]
         references = {model: read_answered(self.evaluation, model) for model in REFERENCES}
-        return comparisons(plans, self.answers, references, self.evaluation.facts["alpha"])
+        files = dict(self.answers)
+        if CHAMPION in files:
+            references[CHAMPION] = files.pop(CHAMPION)
+        return comparisons(plans, files, references, self.evaluation.facts["alpha"])

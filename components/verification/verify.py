@@ -20,6 +20,7 @@ from components.scoring.items import Item
 from components.scoring.lm import CausalLM
 from components.scoring.metrics import summarise
 from components.scoring.tables import read_items, write_scores
+from components.verification.champion import Rival
 from components.verification.parity import (
     Agreement,
     Parity,
@@ -47,8 +48,12 @@ def verify(
     *,
     out: Path,
     context: Context,
+    champion: Path | None = None,
 ) -> Verification:
     """Score every exported file in ONNX Runtime and compare the most precise one with torch.
+
+    `champion` is the folder of the file that is in use now, where there is one: it answers the same
+    items and tasks, and each variant is compared with it.
 
     Writes one Parquet table of per-item scores a variant. A file that differs from torch is a
     result (`facts["parity"]["passed"]` is false), not an error: the gate judges it. Speeds are no
@@ -83,6 +88,11 @@ def verify(
                 whole = open_variant(onnx, name)
                 facts["tasks"] = tasks.put(whole, name, draft.folder / "tasks")
             draft.facts["variants"][name] = facts
+        if champion is not None:
+            rival = Rival(
+                champion, onnx.variant(onnx.variants[0]), onnx.facts["execution_provider"]
+            )
+            draft.facts["champion"] = rival.answer(items, prefix, tasks, draft.folder, context)
         if tasks is not None:
             draft.facts["comparisons"] = tasks.comparisons()
     context.scratch.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,30 @@ def test_comparisons_are_paired_and_told_in_words(
     tests = {one["task"]: one["test"] for one in first["tuned against base"]}
     assert (tests["choice"], tests["local"], tests["code"]) == ("mcnemar",) * 3
     assert (tests["perplexity"], tests["translation"]) == ("bootstrap",) * 2
+
+
+def test_a_champion_answers_the_same(
+    tiny_base: BaseModelFolder,
+    tokens: Tokens,
+    tiny_adapter: Adapter,
+    evaluation: Evaluation,
+    tiny_onnx: Onnx,
+    heard: Context,
+    tmp_path: Path,
+) -> None:
+    inputs = (tiny_base, tokens, tiny_adapter, evaluation, tiny_onnx)
+    champion = tiny_onnx.variant("int8")
+    found = verify(*inputs, PROOF, out=tmp_path / "found", context=heard, champion=champion)
+    compared = found.facts["comparisons"]["int8 against champion"]
+    assert [one["task"] for one in compared] == NAMES
+    assert all(one["p"] == 1.0 for one in compared)
+    assert read_scores(found.path / "champion.parquet") == read_scores(found.scores("int8"))
+    assert "champion against base" not in found.facts["comparisons"]
+    stranger = Path(shutil.copytree(champion, tmp_path / "stranger"))
+    (stranger / "tokenizer.json").write_text("{}")
+    other = verify(*inputs, PROOF, out=tmp_path / "other", context=heard, champion=stranger)
+    assert other.facts["champion"]["compared"] is False
+    assert "int8 against champion" not in other.facts["comparisons"]
 
 
 def test_lm_evals_own_figures_are_kept(evaluation: Evaluation) -> None:
