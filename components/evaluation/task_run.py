@@ -53,4 +53,9 @@ class TaskRun:
         references = {model: answers[model] for model in (BASE, PROMPTED) if model in answers}
         others = {model: found for model, found in answers.items() if model not in references}
         compared = comparisons(list(plans.values()), others, references, self.alpha)
-        return {"tasks": tasks, "alpha": self.alpha, "comparisons": compared}
+        return {
+            "tasks": tasks,
+            "task_names": [one.plan.name for one in self.asked],  # in the order of the recipe
+            "alpha": self.alpha,
+            "comparisons": compared,
+        }

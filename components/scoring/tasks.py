@@ -87,9 +87,10 @@ def write_asked(folder: Path, asked: Sequence[Asked]) -> None:
 
 
 def read_asked(evaluation: Evaluation) -> list[Asked]:
-    """Return the tasks that an evaluation asked, with the very same requests."""
+    """Return the tasks that an evaluation asked, with the very same requests, in their order."""
     asked = []
-    for name, facts in evaluation.facts.get("tasks", {}).items():
+    for name in evaluation.facts.get("task_names", ()):
+        facts = evaluation.facts["tasks"][name]
         file = evaluation.tasks / name / REQUESTS
         requests = tuple(read_requests(file)) if file.is_file() else ()
         asked.append(Asked(Plan.of(facts["plan"]), requests))
