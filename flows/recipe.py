@@ -94,6 +94,8 @@ def _local_inputs(recipe: Recipe) -> Iterator[tuple[str, str]]:
             yield f"{key}.path", str(settings.path)
     for number, one in enumerate(recipe.validation.contamination):
         yield f"validation.contamination.{number}.path", one.path
+    for path in recipe.evaluation.paths():
+        yield "evaluation", path
 
 
 def parse_recipe(file: Path) -> Recipe:

@@ -73,6 +73,11 @@ class Evaluation(Artefact):
 
     kind = "evaluation"
 
+    @property
+    def tasks(self) -> Path:
+        """One folder a task: its requests, and each model's answers."""
+        return self.path / "tasks"
+
     def scores(self, model: str) -> Path:
         return self.path / f"{model}.parquet"
 

@@ -60,6 +60,15 @@ def test_an_unknown_key_gets_a_suggestion_and_the_allowed_keys(project: Path) ->
     assert "learning_rate" in said
 
 
+def test_an_unknown_key_of_a_task_gets_them_too(project: Path) -> None:
+    said = fault(
+        project, "evaluation:\n", "evaluation:\n  tasks: [{task: choice, num_fewshots: 3}]\n"
+    )
+
+    assert "evaluation.tasks.0.num_fewshots: unknown key; did you mean 'num_fewshot'?" in said
+    assert "apply_chat_template" in said
+
+
 def test_an_unknown_section_gets_a_suggestion(project: Path) -> None:
     said = fault(project, "\nexport:", "\nexprot:")
 
@@ -220,6 +229,15 @@ def test_an_evaluation_set_in_another_folder_is_refused(project: Path) -> None:
 
     with pytest.raises(RecipeError, match=r"contamination\.0\.path: found 'elsewhere/test\.jsonl'"):
         load_recipe(project, "mine")
+
+
+def test_a_task_over_rows_in_another_folder_is_refused(project: Path) -> None:
+    task = "tasks: [{task: choice, dataset_path: data/inputs/other/rows.jsonl}]"
+    text = GOOD.replace("evaluation:\n", f"evaluation:\n  {task}\n")
+    (project / "recipes" / "good.yaml").write_text(text, encoding="utf-8")
+
+    with pytest.raises(RecipeError, match=r"evaluation: found 'data/inputs/other/rows\.jsonl'"):
+        load_recipe(project, "good")
 
 
 def test_a_recipe_put_on_the_line_gets_its_folders(project: Path) -> None:
