@@ -131,7 +131,7 @@ def run_flow(root: Path, recipe: str, force: list[str], console: Console) -> boo
     if state.is_completed():
         return True
     told = told_faults(root, recipe) or str(state.message)
-    Console(stderr=True).print(Text(f"\n{told}", style="red"))
+    Console(stderr=True).print(Text(f"\n{told}", style="red"), soft_wrap=True)
     return False
 
 
@@ -142,7 +142,7 @@ def quiet_prefect() -> None:
 
 def tell(error: TunelineError) -> None:
     """Print an error for people."""
-    Console(stderr=True).print(Text(f"error: {error}", style="red"))
+    Console(stderr=True).print(Text(f"error: {error}", style="red"), soft_wrap=True)
 
 
 if __name__ == "__main__":

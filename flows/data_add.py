@@ -41,6 +41,25 @@ class Added:
     accepted: bool
     tracked: Literal["dvc", "git"]
 
+    def told(self, recipe: str) -> Iterator[str]:
+        """Yield what was done, in words."""
+        if self.accepted:
+            yield f"the data so far is remembered in data/accepted/{recipe}"
+        elif self.changed:
+            yield "no earlier data set lies here to remember (in a new clone: `dvc pull` first)"
+        yield f"{self.file}: {'added' if self.changed else 'there already, nothing to do'}"
+        yield f"recipes/{recipe}.yaml reads {self.path}"
+
+    def left(self, recipe: str) -> Iterator[str]:
+        """Yield what stays although the rows are not fit, and how to take it back."""
+        if self.changed:
+            note = f" {self.file}.dvc" if self.tracked == "dvc" else ""
+            yield f"{self.file} is added, but the rows are not fit to train on as they are."
+            yield (
+                f"Mend the file and run this again with --replace, or take it back: rm {self.file}"
+                f"{note}, and `path` in recipes/{recipe}.yaml as it was"
+            )
+
 
 def add(root: Path, recipe: str, file: Path, *, replace: bool = False) -> Added:
     """Put `file` among the inputs of a recipe, for DVC to keep and the recipe to read.
