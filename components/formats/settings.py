@@ -90,10 +90,14 @@ class ClassificationSettings(Settings):
 
 
 class MessagesSettings(Settings):
-    """A column with a conversation: a list of {"role", "content"} that ends with the assistant."""
+    """A column with a conversation: a list of {"role", "content"} that ends with the assistant.
+
+    `tools` is a column with the functions that a conversation may call, where rows have one.
+    """
 
     kind: Literal["messages"]
     messages: str = "messages"
+    tools: str | None = "tools"
 
 
 class PreferenceSettings(Settings):
