@@ -80,7 +80,8 @@ def _personal_data(texts: Any, settings: ValidationSettings) -> Found:
         return found
     from components.validation.detect.presidio import presidio_data
 
-    return [one or other for one, other in zip(found, presidio_data(texts), strict=True)]
+    named = presidio_data(texts, language=settings.presidio_language, model=settings.presidio_model)
+    return [one or other for one, other in zip(found, named, strict=True)]
 
 
 def _toxicity(texts: Any, settings: ValidationSettings) -> Found:
