@@ -67,16 +67,13 @@ def mask(
 @data.command()
 def accept(recipe: Name) -> None:
     """Remember the data set: its test rows are kept out of later training, drift starts from it."""
-    from components.validation.accepted import accept as remember
-    from flows.data_show import open_dataset
+    from flows.data_accept import accept as remember
 
     root = find_root(Path.cwd())
     load_recipe(root, recipe)
-    folder = root / "data" / "accepted" / recipe
-    remember(open_dataset(root, recipe), folder)
-    place = folder.relative_to(root)
-    print(f"remembered in {place}; validation of {recipe} looks there from now on")
-    print(f"  → git add {place}")
+    folder = remember(root, recipe)
+    print(f"remembered in {folder}; validation of {recipe} looks there from now on")
+    print(f"  → git add {folder} && git commit, and `dvc push` where there is a remote")
 
 
 @data.command()

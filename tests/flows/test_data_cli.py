@@ -116,7 +116,10 @@ def test_accept_says_where_and_what_to_commit(tuneline: Tuneline, versions_here:
     said = tuneline("data", "accept", "tiny")
     assert said.code == 0
     assert "git add data/accepted/tiny" in said.out
-    assert "data/accepted/tiny" in done(versions_here, "git", "status", "--porcelain")
+    changed = done(versions_here, "git", "status", "--porcelain")
+    assert "data/accepted/tiny/holdout.parquet.dvc" in changed
+    assert "data/accepted/tiny/profile.json" in changed
+    assert "parquet\n" not in changed, "data is not for git"
 
 
 def test_add_of_what_is_there_prints_json_alone(tuneline: Tuneline, versions_here: Toy) -> None:
