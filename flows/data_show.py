@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.contracts.errors import ArtefactError
-from components.contracts.kinds import Dataset
+from components.contracts.kinds import Dataset, Tokens
 
 SPLITS = ("train", "validation", "test")
 
@@ -43,6 +43,7 @@ def show_dataset(recipe: str, dataset: Dataset, console: Console, *, rows: int =
     )
     for part in (
         splits_table(facts["splits"], facts["labels"]),
+        tokens_table(dataset),
         rows_table(dataset, rows),
         lengths_table(facts["length_histogram"]),
         found_table("left out", facts["quarantined"], facts["quarantined_rows"]),
@@ -82,6 +83,19 @@ def rows_table(dataset: Dataset, count: int) -> Table:
             text = one["text"].removesuffix(one["answer"])
             table.add_row(name, f"{one['source']}:{one['row']}", cut(text), cut(one["answer"]))
             name = ""
+    return table
+
+
+def tokens_table(dataset: Dataset) -> Table:
+    """Return what became of the rows as tokens, if they were tokenised here."""
+    table = titled("tokens")
+    for column in ("split", "rows", "tokens", "trained", "cut rows", "rows left out"):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    folder = dataset.path.with_name("tokens")
+    splits = Tokens.open(folder).facts["splits"] if folder.is_dir() else {}
+    names = ("rows", "tokens", "trained_tokens", "truncated_rows", "dropped_rows")
+    for split, counts in splits.items():
+        table.add_row(split, *(f"{counts[name]:,}" for name in names))
     return table
 
 

@@ -48,6 +48,7 @@ def test_the_page_tells_what_was_left_out_and_why(dataset: Dataset) -> None:
         assert label in shown
     assert shown.index("train ") < shown.index("validation ") < shown.index("test ")
     assert "█" in shown
+    assert "rows left out" in shown
 
 
 def test_rows_are_never_read_as_markup(dataset: Dataset) -> None:
