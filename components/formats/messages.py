@@ -3,23 +3,17 @@
 from collections.abc import Iterator
 from typing import Any
 
-from components.formats.example import Example, Fields, Message, column
+from components.formats.example import Example, Fields, column
 from components.formats.settings import MessagesSettings
-from components.formats.tools import read_tools
+from components.formats.tools import tools_of, with_tools
 from components.formats.turns import conversation, joined, need_answer
 
 
 def read(fields: Fields, settings: MessagesSettings) -> Example:
     """Return the example of one row; raise `RowError` naming the turn or tool that is wrong."""
     turns = conversation(column(fields, settings.messages), settings.messages)
-    own = None if settings.tools is None else fields.get(settings.tools)
-    tools = [] if own in (None, "") else read_tools(own, settings.tools or "")
+    tools = tools_of(fields, settings.tools)
     return Example(with_tools(turns, tools), need_answer(turns), (), -1, joined(turns))
-
-
-def with_tools(turns: tuple[Message, ...], tools: list[dict[str, Any]]) -> tuple[Message, ...]:
-    """Return `turns` with the tools, if there are any, at the first one."""
-    return ({**turns[0], "tools": tools}, *turns[1:]) if tools else turns
 
 
 def write(example: Example, settings: MessagesSettings) -> Iterator[dict[str, Any]]:

@@ -108,6 +108,7 @@ SAYS: dict[Test, str] = {
 }
 
 SYSTEM = Column(("system", "system_prompt"), is_text)
+TOOLS = Column(("tools", "functions"), is_tools)
 CONVERSATION = ("messages", "conversations", "conversation")
 
 RULES: tuple[Rule, ...] = (
@@ -191,13 +192,13 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "messages",
         {"messages": Column(CONVERSATION, is_turns)},
-        {"tools": Column(("tools", "functions"), is_tools)},
+        {"tools": TOOLS},
         over=("text",),
     ),
     Rule(
         "sharegpt",
         {"conversations": Column(CONVERSATION, is_sharegpt)},
-        {"system_column": SYSTEM},
+        {"system_column": SYSTEM, "tools": TOOLS},
         over=("text",),
     ),
     Rule("text", {"text": Column(("text", "content"), is_text)}, {}),

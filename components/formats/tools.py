@@ -7,7 +7,7 @@ hold it as a text, which such a template would quote once more. So it is an obje
 import json
 from typing import Any
 
-from components.formats.example import RowError
+from components.formats.example import Fields, Message, RowError
 
 Call = dict[str, Any]
 """{"type": "function", "function": {"name", "arguments"}}, perhaps with an `id`."""
@@ -23,17 +23,37 @@ def read_calls(value: Any, place: str) -> list[Call]:
     return [_call(one, f"{place}, call {n}") for n, one in enumerate(value, start=1)]
 
 
-def read_tools(value: Any, column: str) -> list[Tool]:
-    """Return the tools in `value`, a list or the JSON of one; raise `RowError` if it is neither."""
+def written_calls(text: str, place: str) -> list[Call]:
+    """Return the calls in the JSON of one or of a list; raise `RowError` if it is neither."""
+    found = _json(text)
+    calls = read_calls(found if isinstance(found, list) else [found], place)
+    if not calls:
+        raise RowError("value", f"{place} calls nothing: {_short(text)}", text)
+    return calls
+
+
+def tools_of(fields: Fields, column: str | None) -> list[Tool]:
+    """Return the tools in a column, a list or the JSON of one; none where there is no column.
+
+    Raises `RowError` if it holds something else.
+    """
+    value = None if column is None else fields.get(column)
+    if column is None or value in (None, ""):
+        return []
     found = _json(value) if isinstance(value, str) else value
     if not isinstance(found, list):
         raise RowError(
             "value",
             f"column '{column}' must hold a list of tools, not {_short(value)}; "
-            "format: {kind: messages, tools: null} leaves the column out",
+            "format.tools: null leaves the column out",
             value,
         )
     return [_tool(one, f"column '{column}', tool {n}") for n, one in enumerate(found, start=1)]
+
+
+def with_tools(turns: tuple[Message, ...], tools: list[Tool]) -> tuple[Message, ...]:
+    """Return `turns` with the tools, if there are any, at the first one."""
+    return ({**turns[0], "tools": tools}, *turns[1:]) if tools else turns
 
 
 def spoken(calls: list[Call]) -> str:

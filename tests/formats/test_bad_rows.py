@@ -30,8 +30,10 @@ BAD_ROWS += [
         ([{"from": "humn", "value": "x"}, GPT], "turn 1 is from 'humn'; did you mean 'human'"),
         ([HUMAN, {"from": "gpt", "value": None}], "turn 2 has no text"),
         ([HUMAN, GPT, HUMAN], "the last turn is the user's"),
-        ([HUMAN, {"from": "observation", "value": "1"}, GPT], "turn 2 is a tool's.*leave such"),
-        ([HUMAN, {"from": "function_call", "value": "1"}, GPT], "turn 2 is a tool's"),
+        ([HUMAN, {"from": "observation", "value": "1"}], "the last turn is the tool's"),
+        ([HUMAN, {"from": "function_call", "value": "1"}, GPT], "turn 2, call 1 must be a func"),
+        ([HUMAN, {"from": "function_call", "value": "hm {"}], "turn 2, call 1 must be a function"),
+        ([HUMAN, {"from": "function_call", "value": "[]"}, GPT], "turn 2 calls nothing"),
     ]
 ]
 BAD_ROWS += [

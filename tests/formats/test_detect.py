@@ -63,11 +63,11 @@ PUBLIC: list[tuple[dict[str, Any], Any]] = [
     ({"conversations": TURNS}, settings(kind="messages", messages="conversations", tools=None)),
     (
         {"id": "1", "conversations": SHARES, "system": "x"},
-        settings(kind="sharegpt"),
+        settings(kind="sharegpt", tools=None),
     ),
     (
         {"messages": SHARES},
-        settings(kind="sharegpt", conversations="messages", system_column=None),
+        settings(kind="sharegpt", conversations="messages", system_column=None, tools=None),
     ),
     (
         {"prompt": "x", "chosen": TURNS, "rejected": TURNS, "messages": TURNS, "score_chosen": 1},

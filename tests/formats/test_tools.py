@@ -7,7 +7,12 @@ import pytest
 from components.formats.detect import resolve
 from components.formats.example import RowError
 from components.formats.read import read, write
-from components.formats.settings import AutoSettings, MessagesSettings, PreferenceSettings
+from components.formats.settings import (
+    AutoSettings,
+    MessagesSettings,
+    PreferenceSettings,
+    ShareGPTSettings,
+)
 
 FORM = MessagesSettings(kind="messages")
 ASK = {"role": "user", "content": "Is it wet?"}
@@ -95,6 +100,25 @@ def test_what_cannot_be_learned_is_refused(fields: dict[str, Any], said: str) ->
     with pytest.raises(RowError, match=said) as error:
         read(fields, FORM)
     assert error.value.kind == "value"
+
+
+def test_sharegpt_says_the_same_in_its_own_words() -> None:
+    turns = [
+        {"from": "human", "value": "Is it wet?"},
+        {"from": "function_call", "value": '{"name": "weather", "arguments": {"city": "Oslo"}}'},
+        {"from": "observation", "value": "rain"},
+        {"from": "gpt", "value": "It rains."},
+    ]
+    form = ShareGPTSettings(kind="sharegpt")
+    tools = [{"type": "function", "function": {"name": "weather"}}]
+    row = {"conversations": turns, "tools": tools}
+    theirs = [ASK, calling(), {"role": "tool", "content": "rain"}, ANSWER]
+    example = read(row, form)
+    assert example == read({"messages": theirs, "tools": tools}, FORM)
+    assert read(write(example, form), form) == example
+    assert resolve(AutoSettings(kind="auto"), [*row], [row]) == ShareGPTSettings(
+        kind="sharegpt", system_column=None
+    )
 
 
 def test_preferences_are_between_texts() -> None:
