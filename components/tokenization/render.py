@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.contracts.errors import ModelError
-from components.tokenization.template import Messages, Span
+from components.tokenization.template import PLAIN, Messages, Span
 from components.tokenization.tokenizer import Tokenizer
 
 THOUGHT = "</think>"
@@ -66,7 +66,8 @@ def render(
     template = tokenizer.chat
     prompt = template.render(messages[:-1], generation_prompt=True)
     whole = template.render(messages, generation_prompt=False)
-    need_written(messages, whole, whole[len(prompt) :])
+    if any(len(message) > len(PLAIN) for message in messages):
+        need_written(messages, whole, whole[len(prompt) :])
     answer = _answer(tokenizer, messages[-1], prompt, whole)
     if answer is None:
         raise ModelError(
