@@ -63,6 +63,10 @@ def run(
         return
     told = ", ".join(dict.fromkeys([*changed, *forced]))
     console.print(f"{recipe}: to do: {told}", highlight=False)
+    from flows.data_accept import to_accept_first
+
+    if first := to_accept_first(root, recipe, changed):
+        console.print(f"  {first}", style="yellow", soft_wrap=True)
     if not run_flow(root, recipe, forced, console):
         sys.exit(1)
     console.print()
