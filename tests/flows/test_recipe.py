@@ -158,6 +158,13 @@ def test_a_name_cannot_lead_out_of_the_folder(project: Path) -> None:
         load_recipe(project, "../good")
 
 
+@pytest.mark.parametrize("name", ["accepted", "inputs"])
+def test_a_name_that_a_folder_of_the_data_has_is_refused(project: Path, name: str) -> None:
+    (project / "recipes" / f"{name}.yaml").write_text(GOOD, encoding="utf-8")
+    with pytest.raises(RecipeError, match=rf"cannot have the name '{name}': data/{name}/ holds"):
+        load_recipe(project, name)
+
+
 def test_a_recipe_that_is_not_on_the_line_says_how_to_add_it(project: Path) -> None:
     (project / "recipes" / "new.yaml").write_text(GOOD, encoding="utf-8")
     with pytest.raises(RecipeError, match="tuneline run new --add"):
@@ -215,6 +222,22 @@ def test_a_local_input_in_another_recipe_s_folder_is_refused(project: Path) -> N
 
     with pytest.raises(RecipeError, match=r"source\.path: found 'data/inputs/tiny/rows\.jsonl'"):
         load_recipe(project, "mine")
+
+
+def test_a_url_where_a_file_is_wanted_names_what_to_do(project: Path) -> None:
+    file = project / "recipes" / "good.yaml"
+    tiny = (REPOSITORY / "recipes" / "tiny.yaml").read_text(encoding="utf-8")
+    url = "s3://bucket/rows.jsonl"
+    file.write_text(tiny.replace("data/inputs/tiny/rows.jsonl", url), encoding="utf-8")
+    with pytest.raises(RecipeError, match=f"source.path: found '{url}'.* local path") as error:
+        load_recipe(project, "good")
+    assert f'write source: {{kind: url, url: "{url}", …}}' in str(error.value.fix)
+
+    sets = f"validation:\n  contamination: [{{path: '{url}'}}]"
+    file.write_text(GOOD.replace("validation:", sets, 1), encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"validation.contamination.0.path: .* local") as error:
+        load_recipe(project, "good")
+    assert error.value.fix == "bring it to data/inputs/good/ and name it there"
 
 
 def test_an_evaluation_set_in_another_folder_is_refused(project: Path) -> None:
