@@ -3,7 +3,7 @@
 Both sides run the same lm-eval task over the same rows with the same model in fp32 on the same
 threads; ours reads and writes through `components.scoring.harness`. Batch size of lm-eval: 8.
 
-    python benchmarks/evaluation.py [--quick] [--model FOLDER] [--threads N]
+    python benchmarks/evaluation.py [--quick] [--model FOLDER] [--threads N] [--items N]
 
 Without a folder the model is `data/sentiment/base/model` if it is there, else one of random weights
 of the same shape. The last line is a JSON object of ratios: ours to the peer, above 1 where ours is
@@ -104,7 +104,11 @@ def timed(lm: Any, tasks: Path, name: str) -> tuple[float, dict[str, float]]:
     start = time.perf_counter()
     found = simple_evaluate(model=lm, tasks=[name], task_manager=manager, bootstrap_iters=0)
     seconds = time.perf_counter() - start
-    figures = {k: v for k, v in found["results"][name].items() if k.endswith(",none")}
+    figures = {
+        key: value
+        for key, value in found["results"][name].items()
+        if key.endswith(",none") and isinstance(value, float)
+    }
     return len(found["samples"][name]) / seconds, figures
 
 
@@ -127,6 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="at most 5 minutes")
     parser.add_argument("--model", type=Path, help="a transformers model folder")
+    parser.add_argument("--items", type=int, help="items of the choice task, half for answers")
     parser.add_argument("--threads", type=int, help="threads of torch (default: its own choice)")
     options = parser.parse_args()
     import torch
@@ -142,7 +147,7 @@ def main() -> None:
             make_model(folder, **SHAPE)
         tasks = Path(place) / "tasks"
         tasks.mkdir()
-        write_tasks(tasks, 48 if options.quick else 160)
+        write_tasks(tasks, options.items or (48 if options.quick else 160))
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
         # The peer first, and on the same weights; torch's default fp32 products for both.

@@ -7,6 +7,7 @@ every row of the batch always has one length, which every runtime computes right
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,9 +19,6 @@ from components.runtime.generate import Generation, choose_token
 Decode = Callable[[Sequence[int]], str]
 CACHED = 24_576
 """Tokens that the cache of a batch may hold at its end: rows times (prompt and answer)."""
-
-SPREAD = 16
-"""Tokens between the shortest and the longest prompt of a batch: each costs one step for all."""
 
 
 class BatchDecoder(Protocol):
@@ -162,20 +160,29 @@ def _take(row: Row, token: int, generation: Generation, stop: Stop) -> None:
 def batches(
     prompts: Sequence[Sequence[int]], new_tokens: int, batch_size: int
 ) -> Iterator[list[int]]:
-    """Yield indices of prompts of like length, as many as `batch_size` and `CACHED` allow."""
-    group: list[int] = []
-    for index in sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i)):
-        size = len(prompts[index])
-        if group and (
-            len(group) == batch_size
-            or size - len(prompts[group[0]]) > SPREAD
-            or (len(group) + 1) * (size + new_tokens) > CACHED
-        ):
-            yield group
-            group = []
-        group.append(index)
-    if group:
-        yield group
+    """Yield indices of prompts of like length, as many as `batch_size` and `CACHED` allow.
+
+    A batch takes as many steps as its prompts differ in length, and `new_tokens` more. Cutting the
+    prompts, sorted by length, into batches with the fewest steps in all is a shortest path.
+    """
+    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
+    lengths = [len(prompts[index]) for index in order]
+    steps, cuts = [0], [0]
+    for end in range(1, len(order) + 1):
+        longest = lengths[end - 1]
+        most = max(1, min(batch_size, CACHED // (longest + new_tokens)))
+        paths = [
+            (steps[start] + longest - lengths[start] + new_tokens, start)
+            for start in range(max(0, end - most), end)
+        ]
+        best, start = min(paths)
+        steps.append(best)
+        cuts.append(start)
+    ends = [len(order)]
+    while ends[-1] > 0:
+        ends.append(cuts[ends[-1]])
+    ends.reverse()
+    yield from (order[start:end] for start, end in pairwise(ends))
 
 
 def shared_start(prompts: Sequence[Sequence[int]]) -> int:
