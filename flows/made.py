@@ -1,5 +1,6 @@
 """The artefacts that training reads, for commands that look ahead of it."""
 
+import warnings
 from pathlib import Path
 
 from components.contracts.errors import ArtefactError
@@ -19,3 +20,12 @@ def open_made(root: Path, recipe: str) -> tuple[BaseModelFolder, Tokens]:
             fix=f"dvc repro tokenize@{recipe}   (everything before training, and nothing more)",
         )
     return BaseModelFolder.open(data / "base"), Tokens.open(data / "tokens")
+
+
+def quiet_libraries() -> None:
+    """Keep transformers' progress bars and notices of future changes off the terminal."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()

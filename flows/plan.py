@@ -23,7 +23,7 @@ from components.training.machine import resident_bytes, room_bytes
 from components.training.probe import Duration, Probe, duration, probe
 from components.training.settings import TrainingSettings
 from flows.environment import find_root, prepare, scratch_folder, stay_offline
-from flows.made import open_made
+from flows.made import open_made, quiet_libraries
 from flows.progress import listener, minutes
 from flows.recipe import load_recipe
 
@@ -74,6 +74,7 @@ def command(
     stay_offline()
     settings = load_recipe(root, recipe).training
     base, tokens = open_made(root, recipe)
+    quiet_libraries()
     context = Context(root, scratch_folder(root, recipe), listener(sys.stderr))
     room = None if memory_gb is None else int(memory_gb * GB)
     plan = make_plan(recipe, base, tokens, settings, context, probe_steps, room)
@@ -127,7 +128,7 @@ def refusal(plan: Plan) -> TooLargeError:
     """Return the error that says what was found and what would fit."""
     needed, room = plan.forecast.memory.needed, plan.room
     ways = [
-        f"training.{', '.join(f'{k}: {v}' for k, v in change.settings.items())} "
+        f"training.{', '.join(f'{k}: {json.dumps(v)}' for k, v in change.settings.items())} "
         f"({gb(change.needed)}; {change.price})"
         for change in plan.advice
     ]

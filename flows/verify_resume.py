@@ -12,7 +12,7 @@ from rich.table import Table
 from components.contracts.events import Context
 from components.training.verify_resume import Certificate, verify_resume
 from flows.environment import find_root, prepare, scratch_folder, stay_offline
-from flows.made import open_made
+from flows.made import open_made, quiet_libraries
 from flows.progress import listener
 from flows.recipe import load_recipe
 
@@ -27,6 +27,7 @@ def command(
     stay_offline()
     settings = load_recipe(root, recipe).training
     base, tokens = open_made(root, recipe)
+    quiet_libraries()
     scratch = scratch_folder(root, recipe)
     scratch.mkdir(parents=True, exist_ok=True)
     context = Context(root, scratch, listener(sys.stderr))

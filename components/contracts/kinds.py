@@ -55,7 +55,7 @@ class Tokens(Artefact):
 
 
 class Adapter(Artefact):
-    """A standard peft folder, with the training curve beside it."""
+    """A standard peft folder (a model folder after full fine-tuning), and the training curve."""
 
     kind = "adapter"
 

@@ -21,7 +21,9 @@ def build(model: Path, out: Path, variant: str, settings: ExportSettings) -> Non
     The graph returns the logits of every token (not pruned to the last), so that the file shipped
     is the file whose perplexity is known. Raises `ModelError` with the builder's last words.
     """
-    options = [*quantization_options(variant, settings), "hf_token=false"]
+    # A cache bounded to the attention window is for genai's own runtime: here caches grow.
+    fixed = ["hf_token=false", "windowed_kv_cache=false"]
+    options = [*quantization_options(variant, settings), *fixed]
     provider, cache = settings.execution_provider, out / "cache"
     said = io.StringIO()
     try:

@@ -10,6 +10,7 @@ from components.contracts.events import Context
 from components.contracts.kinds import Adapter, BaseModelFolder, Onnx
 from components.export import builder
 from components.export.architectures import check_architecture
+from components.export.merged_config import say_what_the_builder_asks
 from components.export.settings import ExportSettings
 
 # Upper bounds of the bytes a parameter takes on disk: codes, scales, zero points, and a margin.
@@ -60,6 +61,7 @@ def merge(base: BaseModelFolder, adapter: Adapter, folder: Path) -> None:
     model, tokenizer = load_merged(base.model, adapter.model)
     model.config.use_cache = True
     model.save_pretrained(folder)
+    say_what_the_builder_asks(folder)
     tokenizer.save_pretrained(folder)
 
 

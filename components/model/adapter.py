@@ -1,12 +1,16 @@
-"""Putting a LoRA adapter on a base, and writing it as a standard peft folder."""
+"""Putting an adapter on a base (or none, to train it all), and writing what was trained."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.contracts.artefacts import write_json
 from components.contracts.errors import ModelError
+from components.model import full, pissa
+from components.model.quantized import hush
 from components.model.settings import LoraSettings
+from components.model.targets import linear_names, target_modules, top_layers
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -16,13 +20,16 @@ if TYPE_CHECKING:
 def attach_adapter(model: "PreTrainedModel", settings: LoraSettings) -> "PeftModel":
     """Freeze `model` and put a fresh adapter on it; adapter weights are fp32.
 
-    Raises:
-        ModelError: a name in `lora_target_modules` matches no layer.
-    """
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+    With `finetuning_type: full` the model itself comes back, all its weights trainable.
 
-    if settings.wanted:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    Raises:
+        ModelError: a name in `lora_target_modules` matches no linear layer.
+    """
+    if settings.full:
+        return full.train_all(model)
+    hush()
+    from peft import LoraConfig, get_peft_model
+
     config = LoraConfig(
         r=settings.lora_r,
         lora_alpha=settings.lora_alpha,
@@ -31,63 +38,40 @@ def attach_adapter(model: "PreTrainedModel", settings: LoraSettings) -> "PeftMod
         layers_to_transform=top_layers(model, settings.lora_top_layers),
         use_rslora=settings.use_rslora,
         use_dora=settings.use_dora,
+        init_lora_weights=settings.init_lora_weights,
         bias="none",
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, config)
+        with warnings.catch_warnings():
+            # peft sets it itself for GPT-2's layers, layer by layer, and says so each time.
+            warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
+            adapted = get_peft_model(model, config)
     except ValueError as error:
         raise ModelError(
             f"lora_target_modules {settings.lora_target_modules} does not fit this model: {error}",
             fix=f"use all-linear, or some of: {', '.join(linear_names(model))}",
         ) from error
+    if settings.pissa:
+        pissa.keep_initial(adapted)
+    return adapted
 
 
-def target_modules(model: "PreTrainedModel", settings: LoraSettings) -> str | list[str]:
-    """Return what peft is to adapt; it takes a choice of blocks only with layers named."""
-    if settings.lora_target_modules == "all-linear" and settings.lora_top_layers:
-        return linear_names(model)
-    return settings.lora_target_modules
+def save_adapter(model: Any, folder: Path, base_name: str) -> None:
+    """Write a standard peft folder whose bytes depend on weights and settings alone.
 
-
-def linear_names(model: "PreTrainedModel") -> list[str]:
-    """Return the names of the linear layers, without the output head."""
-    head = model.get_output_embeddings()
-    linear = (name for name, m in model.named_modules() if is_linear(m) and m is not head)
-    return sorted({name.rpartition(".")[2] for name in linear})
-
-
-def top_layers(model: "PreTrainedModel", count: int | None) -> list[int] | None:
-    """Return the indices of the last `count` blocks, or `None` for all.
-
-    Raises:
-        ModelError: the model has fewer blocks.
+    It fits the base as it was before training, also after PiSSA. Where every weight was trained, a
+    transformers model folder is written instead. `base_name` is what `base_model_name_or_path` will
+    say: peft writes the absolute path of the base there, and sets in the order of their hashes;
+    both are put right here.
     """
-    if count is None:
-        return None
-    blocks = int(model.config.num_hidden_layers)
-    if count > blocks:
-        raise ModelError(
-            f"training.lora_top_layers is {count}, but the model has {blocks} blocks",
-            fix=f"use a number from 1 to {blocks}, or null for all",
-        )
-    return list(range(blocks - count, blocks))
-
-
-def is_linear(module: Any) -> bool:
-    """Say whether a module is a linear layer (quantised kinds are subclasses)."""
-    import torch
-
-    return isinstance(module, torch.nn.Linear)
-
-
-def save_adapter(model: "PeftModel", folder: Path, base_name: str) -> None:
-    """Write the adapter as a peft folder whose bytes depend on its weights and settings alone.
-
-    peft writes sets in the order of their hashes and the absolute path of the base; both are put
-    right here. `base_name` is what `base_model_name_or_path` will say.
-    """
-    model.save_pretrained(folder, safe_serialization=True)
+    if not hasattr(model, "peft_config"):
+        full.save_full(model, folder)
+        return
+    if hasattr(model, pissa.INITIAL):
+        pissa.save_as_lora(model, folder)
+    else:
+        model.save_pretrained(folder, safe_serialization=True)
     (folder / "README.md").unlink(missing_ok=True)
     file = folder / "adapter_config.json"
     config = json.loads(file.read_text(encoding="utf-8"))

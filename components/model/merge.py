@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from components.contracts.errors import ModelError
 from components.model.base import load_base
+from components.model.full import is_full
 from components.model.pruning import keep_pruned, prune, read_pruning
+from components.model.quantized import hush
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -15,15 +17,20 @@ def load_merged(base: Path, adapter: Path) -> tuple["PreTrainedModel", Any]:
     """Return (model in fp32 on the CPU with the adapter merged in, tokenizer).
 
     Never merges into a 4-bit base: that rounds the adapter away. Weights that were pruned before
-    training are zero here too.
+    training are zero here too. After full fine-tuning `adapter` is the tuned model itself.
 
     Raises:
         ModelError: the adapter does not fit the base or merging gives non-finite weights.
     """
     import torch
+
+    hush()
     from peft import PeftModel
 
-    model = load_base(base, dtype=torch.float32, device=torch.device("cpu"))
+    source = adapter if is_full(adapter) else base
+    model = load_base(source, dtype=torch.float32, device=torch.device("cpu"))
+    if source is adapter:
+        return model.eval(), load_tokenizer(base)
     pruning = read_pruning(adapter)
     masks = {} if pruning is None else prune(model, pruning)
     try:

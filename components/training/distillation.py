@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from components.model.full import bare
 from components.training.collate import Inputs
-from components.training.logits import bare, trained_logits
+from components.training.logits import trained_logits
 from components.training.objective_settings import DistillationSettings
 from components.training.rows import Row
 

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.contracts.errors import ModelError
 from components.contracts.events import Context, Silent
 from components.contracts.kinds import BaseModelFolder, Tokens
 from components.training.settings import TrainingSettings
@@ -89,6 +90,7 @@ def forecast(
     that has imported everything.
     """
     from components.model.device import pick_device
+    from components.model.full import bare
 
     trainer = shapes_only(base, tokens, settings)
     lengths = [len(row.input_ids) for row in trainer.rows]
@@ -111,7 +113,7 @@ def forecast(
         parameters=sum(p.numel() for p in trainer.model.parameters()),
         trainable_parameters=sum(p.numel() for p in trainer.trainable.values()),
         device=device.type,
-        dtype=str(trainer.model.get_base_model().dtype).removeprefix("torch."),
+        dtype=str(bare(trainer.model).dtype).removeprefix("torch."),
         memory=memory_of(trainer, candidates(batches, lengths), settings, device, runtime),
     )
 
@@ -120,27 +122,31 @@ def shapes_only(base: BaseModelFolder, tokens: Tokens, settings: TrainingSetting
     """Return the trainer of a run on a model without numbers."""
     from components.training.train import prepare
 
-    plain = settings
-    if settings.wanted:  # all but the linear layers is fp32 then, and so is what flows between
-        plain = settings.model_copy(
-            update={"load_in_4bit": False, "load_in_8bit": False, "bf16": False}
-        )
+    numbers = {"load_in_4bit": False, "load_in_8bit": False, "init_lora_weights": True}
+    plain = settings.model_copy(update=numbers)
     nowhere = Context(Path(), Path(), Silent())
     load = partial(load_shapes, quantized_as=settings.wanted)
     return prepare(base, tokens, plain, nowhere, load=load)
 
 
 def load_shapes(folder: Path, *, dtype: "torch.dtype", quantized_as: bool = False, **_: Any) -> Any:
-    """Return the causal model in `folder` on the meta device; only its config is read."""
+    """Return the causal model in `folder` on the meta device; only its config is read.
+
+    Raises:
+        ModelError: the folder holds no model that transformers knows.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     class Quantized(torch.nn.Linear):
         """Stands for a quantised layer: no fast path takes it for a plain one."""
 
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder} holds no causal language model: {error}") from error
     model.config.use_cache = False
     for module in model.modules() if quantized_as else ():
         if type(module) is torch.nn.Linear and module is not model.get_output_embeddings():

@@ -126,7 +126,8 @@ class FusedAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        *saved, cos, sin, q, k, v, weights = ctx.saved_tensors[:11]
+        kept = ctx.saved_tensors  # once: with gradient checkpointing, each reading computes again
+        *saved, cos, sin, q, k, v, weights = kept[:11]
         layout, heads, scaling = ctx.layout, ctx.heads, ctx.scaling
         plan, p = gathers(layout, heads), layout.prefix
         grad = grads[0].reshape(-1, heads.queries, heads.width)
@@ -139,7 +140,7 @@ class FusedAttention(torch.autograd.Function):
         flat = grad.new_empty(p + len(plan.back), heads.all, heads.width)
         flat[p:] = buffer.index_select(0, plan.back.flatten()).view(-1, heads.all, heads.width)
         if p:
-            q_p, k_p, v_p, weights_p = ctx.saved_tensors[11:]
+            q_p, k_p, v_p, weights_p = kept[11:]
             head = grad[:p].transpose(0, 1).reshape(q_p.shape)
             dq_p, dk_p, dv_p = (torch.empty_like(part) for part in (q_p, k_p, v_p))
             attend_backward(head, q_p, k_p, v_p, weights_p, scaling, dq_p, dk_p, dv_p)

@@ -10,6 +10,7 @@ import torch
 from components.contracts.errors import ModelError
 from components.contracts.events import tracked
 from components.model.base import load_base
+from components.model.full import bare
 from components.model.merge import load_tokenizer
 from components.model.shared_prefix import attends_plainly, use_shared_prefix_attention
 from components.training.collate import pad, share_prefix
@@ -20,8 +21,9 @@ from components.training.distillation import (
     collate_taught,
     gathered,
 )
-from components.training.logits import bare, trained_logits
+from components.training.logits import trained_logits
 from components.training.loop import Collate, Trainer
+from components.training.mixed import in_precision
 from components.training.objective_settings import DistillationSettings
 from components.training.once import once
 from components.training.rows import plan_epoch
@@ -68,7 +70,7 @@ def learn_from_teacher(trainer: Trainer, run: Run, settings: DistillationSetting
         arrays = (said[name].numpy() for name in ("ids", "logprobs", "starts"))
         trainer.rows = TaughtRows(trainer.rows, *arrays)
         trainer.collate = partial(collate_either, collate=trainer.collate)
-    trainer.loss, trainer.measured = loss, loss.measured
+    trainer.loss, trainer.measured = in_precision(trainer, loss), loss.measured
     facts = {**settings.model_dump(), "teacher": run.base.facts["teacher"]["title"], **before}
     trainer.about.append(lambda: {"distillation": facts})
 

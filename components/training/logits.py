@@ -9,11 +9,6 @@ if TYPE_CHECKING:
     import torch
 
 
-def bare(model: Any) -> Any:
-    """Return the transformers model inside a peft one, or the model itself."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
 def trained_logits(
     model: Any, inputs: Inputs, *, fast: bool
 ) -> "tuple[torch.Tensor, torch.Tensor]":

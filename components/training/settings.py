@@ -2,7 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from components.model.settings import LoraSettings
 from components.training.objective_settings import ObjectiveSettings
@@ -19,7 +26,8 @@ class TrainingSettings(LoraSettings, ObjectiveSettings):
     `max_tokens_per_batch` makes batches of like length by their tokens, padding counted, in place
     of `per_device_train_batch_size` rows. `max_steps` of -1 means whole epochs. `average_last` is
     the share of steps, at the end, whose weights are averaged into the adapter that is kept (0:
-    none; 0.25 is a good first choice).
+    none; 0.25 is a good first choice). `chunked_nll` never holds more logits than 134 MB at a time.
+    `torch_compile` compiles the decoder in place of the hand-written fast paths.
 
     A checkpoint is written every `save_steps`, and when `save_minutes` have passed since the last;
     the last `save_total_limit` are kept. `on_nonfinite: skip` leaves out a step whose loss or
@@ -47,6 +55,8 @@ class TrainingSettings(LoraSettings, ObjectiveSettings):
     packing: bool = False
     packing_length: PositiveInt = 2048
     gradient_checkpointing: bool = False
+    torch_compile: bool = False
+    chunked_nll: bool = True
     bf16: bool | None = None
     fast: bool = True
 
@@ -61,3 +71,9 @@ class TrainingSettings(LoraSettings, ObjectiveSettings):
     max_skipped_steps: PositiveInt = 10
     auto_find_batch_size: bool = True
     resume_from_checkpoint: bool = True
+
+    @model_validator(mode="after")
+    def _compiled_is_fast(self) -> "TrainingSettings":
+        if self.torch_compile and not self.fast:
+            raise ValueError("torch_compile is a fast path: it cannot go with fast: false")
+        return self

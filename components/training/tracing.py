@@ -14,6 +14,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
+from components.contracts.errors import ModelError
+
 INDEXING = ("index", "index_put", "index_put_", "_index_put_impl_")
 META = torch.device("meta")
 
@@ -102,7 +104,8 @@ def on_meta(tensor: torch.Tensor) -> torch.Tensor:
 class Attention(torch.autograd.Function):
     """Fused attention as all its kernels do it: queries, keys, values and output are kept.
 
-    Left alone, torch writes out the products of scores on meta, which no real device does.
+    Left alone, torch writes out the products of scores on meta. Real devices do not, but for the
+    CPU where scores have dropout.
     """
 
     @staticmethod
@@ -129,17 +132,30 @@ class FusedAttention(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        if func is torch.nn.functional.scaled_dot_product_attention and args[0].is_meta:
+        words = kwargs or {}
+        fused = not words.get("dropout_p") or torch.cuda.is_available()
+        attention = func is torch.nn.functional.scaled_dot_product_attention
+        if attention and args[0].is_meta and fused:
             return Attention.apply(*args[:3])  # type: ignore[no-untyped-call]
-        return func(*args, **(kwargs or {}))
+        return func(*args, **words)
 
 
 def traced_peak(model: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> int:
-    """Return the bytes alive at most, beyond the model's own, while `loss()` runs both ways."""
+    """Return the bytes alive at most, beyond the model's own, while `loss()` runs both ways.
+
+    Raises:
+        ModelError: what the model does depends on numbers that are not there.
+    """
     given = [*model.parameters(), *model.buffers()]
     with FusedAttention(), LiveBytes(given) as bytes_:
         before = bytes_.live
-        loss().backward()
+        try:
+            loss().backward()
+        except (RuntimeError, NotImplementedError) as error:
+            raise ModelError(
+                f"the memory of this model cannot be told without running it: {error}",
+                fix="tuneline verify-resume RECIPE --steps 4 runs a few real steps",
+            ) from error
         peak = bytes_.peak
     model.zero_grad(set_to_none=True)
     return int(peak - before)

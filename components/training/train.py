@@ -88,15 +88,17 @@ def prepare(
     from components.model.base import load_base
     from components.model.device import fast_dtype, keep_few_kernels, pick_device
     from components.training.loop import Trainer
-    from components.training.loss import answer_loss, reference_loss
+    from components.training.loss import loss_of
     from components.training.objectives import pursue
+    from components.training.precision import kept_in, multiplied_in, precision
     from components.training.rows import plan_epoch, read_rows
 
     torch.manual_seed(settings.seed)
     keep_few_kernels()
     device = pick_device()
     dtype = precision(settings, fast_dtype(device))
-    model = (load or load_base)(base.model, dtype=dtype, device=device, quantized=settings)
+    kept = kept_in(settings, dtype)
+    model = (load or load_base)(base.model, dtype=kept, device=device, quantized=settings)
     adapted = attach_adapter(model, settings)
     rows = trained_rows(read_rows(tokens.split("train")))
     flat = lies_flat(settings, model, device, max(rows.lengths))
@@ -105,8 +107,8 @@ def prepare(
     size = settings.per_device_train_batch_size
     trainer = Trainer(
         model=adapted,
-        loss=partial(on_base, answer_loss if settings.fast else reference_loss),
-        collate=choose_collate(settings, device, dtype, flat=flat),
+        loss=partial(on_base, multiplied_in(loss_of(settings, model), settings, dtype)),
+        collate=choose_collate(settings, device, kept, flat=flat),
         rows=rows,
         validation=trained_rows(validation) if validation else [],
         plan=plan_steps(settings, rows.lengths),
@@ -135,23 +137,19 @@ def lies_flat(settings: TrainingSettings, model: Any, device: "torch.device", lo
     """Say whether batches are laid out flat, with the attention made for that."""
     from components.model.shared_prefix import attends_plainly
 
-    wanted = settings.fast and not settings.packing and device.type == "cpu"
-    return wanted and attends_plainly(model, longest)
+    config = model.config.get_text_config()
+    wanted = settings.fast and not (settings.packing or settings.torch_compile)
+    # Dropout on attention (GPT-2's default) is drawn by transformers' own attention only.
+    drops = any(getattr(config, name, 0) for name in ("attention_dropout", "attn_pdrop"))
+    return wanted and device.type == "cpu" and not drops and attends_plainly(model, longest)
 
 
 def on_base(loss: Any, adapted: Any, inputs: Any) -> "torch.Tensor":
-    """Call `loss` with the transformers model inside the peft one: its layers carry the adapter."""
-    result: torch.Tensor = loss(adapted.get_base_model(), inputs)
+    """Call `loss` with the transformers model: its layers carry the adapter."""
+    from components.model.full import bare
+
+    result: torch.Tensor = loss(bare(adapted), inputs)
     return result
-
-
-def precision(settings: TrainingSettings, fastest: "torch.dtype") -> "torch.dtype":
-    """Return the dtype of the frozen weights and the activations."""
-    import torch
-
-    if settings.bf16 is None:
-        return fastest
-    return torch.bfloat16 if settings.bf16 else torch.float32
 
 
 def speed_up(adapted: Any, model: Any, settings: TrainingSettings, *, flat: bool) -> None:
@@ -159,18 +157,26 @@ def speed_up(adapted: Any, model: Any, settings: TrainingSettings, *, flat: bool
     import torch
 
     from components.model.shared_prefix import use_shared_prefix_attention
+    from components.training.compiled import compile_decoder
     from components.training.fused_attention import fuse_attention
     from components.training.fused_layers import fuse_layers
     from components.training.fused_lora import fuse_lora
+    from components.training.fused_quantized import fuse_quantized
 
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-        model.enable_input_require_grads()
+        model.activation_checkpointing_enable({"use_reentrant": False})
+        # It makes the embeddings ask for gradients, which only the reentrant kind needs: with
+        # adapters on the top blocks alone, the backward pass would go through all blocks.
+        model.disable_input_require_grads()
     if not settings.fast:
         return
     torch.set_float32_matmul_precision("medium" if model.device.type == "cpu" else "high")
+    if settings.torch_compile:
+        compile_decoder(model, model.device)
+        return
     # On a pruned base each layer has a mask of its own: `masked_lora` takes their place.
     stacks = {} if settings.pruning is not None else fuse_lora(adapted)
+    fuse_quantized(adapted, model.dtype)
     fuse_layers(model, stacks)
     if flat:
         use_shared_prefix_attention(model)
@@ -225,6 +231,8 @@ def write_curve(file: Path, progress: "Progress") -> None:
 
 def facts(trainer: "Trainer", base: BaseModelFolder) -> dict[str, Any]:
     """Return what is worth knowing of the run, free of clocks."""
+    from components.model.full import bare
+
     progress = trainer.progress
     losses = [point["loss"] for point in progress.curve if "loss" in point]
     return {
@@ -243,7 +251,7 @@ def facts(trainer: "Trainer", base: BaseModelFolder) -> dict[str, Any]:
         "tokens": int(sum(point["tokens"] for point in progress.curve)),
         "trainable_parameters": sum(p.numel() for p in trainer.trainable.values()),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
-        "dtype": str(trainer.model.get_base_model().dtype).removeprefix("torch."),
+        "dtype": str(bare(trainer.model).dtype).removeprefix("torch."),
         "device": trainer.model.device.type,
         **{name: value for tell in trainer.about for name, value in tell().items()},
     }

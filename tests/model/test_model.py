@@ -1,7 +1,6 @@
 """Loading, adapting and merging."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -69,17 +68,6 @@ def test_folder_without_model_is_named(tmp_path: Path) -> None:
 def test_four_and_eight_bit_exclude_each_other() -> None:
     with pytest.raises(ValidationError, match="exclude each other"):
         QuantizedLoading(load_in_4bit=True, load_in_8bit=True)
-
-
-@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
-def test_quantised_loading_without_bitsandbytes_says_so(tiny_base: BaseModelFolder) -> None:
-    with pytest.raises(ModelError, match="bitsandbytes, which is not installed"):
-        load_base(
-            tiny_base.model,
-            dtype=torch.float32,
-            device=CPU,
-            quantized=QuantizedLoading(load_in_4bit=True),
-        )
 
 
 def test_bf16_is_only_chosen_where_it_is_native() -> None:

@@ -1,15 +1,18 @@
 """What is told before training is what training then takes."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from components.contracts.errors import ModelError
 from components.contracts.events import Context
 from components.contracts.kinds import BaseModelFolder, Tokens
 from components.training import advice, machine, probe, tracing
 from components.training.cost import Rates, energy_kwh, money
 from components.training.forecast import Forecast, area, forecast
+from components.training.loop import Trainer
 from components.training.settings import TrainingSettings
 from components.training.train import prepare
 
@@ -59,16 +62,7 @@ def test_the_memory_told_is_the_memory_taken(
     settings = SETTINGS.model_copy(update=changes)
     told = forecast(tiny_base, tiny_tokens, settings, runtime=0)
     trainer = prepare(tiny_base, tiny_tokens, settings, context)
-    trainer.model.train()
-    lengths = trainer.rows.lengths  # type: ignore[attr-defined]
-    largest = max((b for step in trainer.plan for b in step), key=lambda b: area(b, lengths))
-    inputs = trainer.collate([trainer.rows[row] for row in largest])
-    given = [*trainer.model.parameters(), *trainer.model.buffers()]
-    with RealBytes(given) as real:
-        before = real.live
-        trainer.loss(trainer.model, inputs).backward()
-        taken = real.peak - before
-    assert told.memory.activations == pytest.approx(taken, rel=0.05)
+    assert told.memory.activations == pytest.approx(taken(trainer), rel=0.05)
     frozen = sum(p.nbytes for p in trainer.model.parameters() if not p.requires_grad)
     assert told.memory.weights == frozen
     assert told.memory.adapter == sum(p.nbytes for p in trainer.trainable.values())
@@ -76,7 +70,68 @@ def test_the_memory_told_is_the_memory_taken(
     assert told.memory.optimizer == sum(m.nbytes for m in moments)
 
 
-def stepped(trainer: Any) -> Any:
+def taken(trainer: Trainer) -> int:
+    """Return the bytes alive at most in a real forward and backward of the largest batch."""
+    lengths = [len(row.input_ids) for row in trainer.rows]
+    largest = max((b for step in trainer.plan for b in step), key=lambda b: area(b, lengths))
+    inputs = trainer.collate([trainer.rows[row] for row in largest])
+    trainer.model.train()
+    with RealBytes([*trainer.model.parameters(), *trainer.model.buffers()]) as real:
+        before = real.live
+        trainer.loss(trainer.model, inputs).backward()
+        peak = real.peak - before
+    trainer.model.zero_grad(set_to_none=True)
+    return peak
+
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64},
+    "qwen2": {},
+    "gemma3_text": {"head_dim": 16},
+    "gpt_neox": {"num_key_value_heads": 4},
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "changes", [{}, {"packing": True, "packing_length": 60}], ids=["", "packed"]
+)
+def test_other_families_are_told_as_well(
+    tiny_tokens: Tokens, context: Context, tmp_path: Path, family: str, changes: dict[str, Any]
+) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    sizes = {
+        "vocab_size": 300,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 64,
+    }
+    config = AutoConfig.for_model(family, **({} if family == "gpt2" else sizes) | FAMILIES[family])
+    with BaseModelFolder.write(tmp_path / "base") as draft:
+        AutoModelForCausalLM.from_config(config).save_pretrained(draft.folder / "model")
+    base = BaseModelFolder.open(tmp_path / "base")
+    settings = SETTINGS.model_copy(update=changes)
+    told = forecast(base, tiny_tokens, settings, runtime=0)
+    trainer = prepare(base, tiny_tokens, settings, context)
+    assert told.memory.activations == pytest.approx(taken(trainer), rel=0.1)
+
+
+def test_a_model_that_must_be_run_is_told_so() -> None:
+    weights = torch.nn.Linear(2, 2, device="meta")
+
+    def loss() -> torch.Tensor:
+        out = weights(torch.ones(1, 2)).sum()
+        return out if bool(out > 0) else -out
+
+    with pytest.raises(ModelError, match="cannot be told without running it"):
+        tracing.traced_peak(weights, loss)
+
+
+def stepped(trainer: Trainer) -> Any:
     trainer.step(1)
     return trainer.optimizer.state
 
@@ -163,7 +218,7 @@ def test_energy_and_money() -> None:
     assert energy_kwh(7200, Rates()) is None
 
 
-def test_a_limit_of_the_container_counts(tmp_path: Any) -> None:
+def test_a_limit_of_the_container_counts(tmp_path: Path) -> None:
     assert machine.cgroup_left(tmp_path) is None
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text("400\n")
