@@ -11,6 +11,7 @@ from components.model.full import bare
 from components.model.shared_prefix import attends_plainly
 from components.training.collate import pad, share_prefix
 from components.training.loop import Collate, Trainer
+from components.training.mixed import in_precision
 from components.training.once import once
 from components.training.pairs import Pairs, collate_pairs, read_pairs
 from components.training.preference_loss import PairLoss, answer_logprobs
@@ -45,7 +46,7 @@ def take_pairs(trainer: Trainer, tokens: Tokens) -> dict[str, Pairs]:
     size = settings.per_device_train_batch_size
     trainer.validation_plan = plan_epoch(validation.lengths, size, 0, 0)
     trainer.collate = cast("Collate", partial(collate_pairs, collate=collate))
-    trainer.loss = partial(on_base, loss)
+    trainer.loss = partial(on_base, in_precision(trainer, loss))
     trainer.measured = loss.measured
     trainer.about.append(lambda: {"loss_type": settings.loss_type, "pairs": len(pairs)})
     return {"train": pairs, "validation": validation}
@@ -76,10 +77,10 @@ def reference_logprobs(
     model, settings = trainer.model, trainer.settings
     plan = plan_epoch(pairs.lengths, settings.per_device_train_batch_size, 0, 0)
     found = torch.empty(len(pairs), 2)
+    logprobs_of = in_precision(trainer, partial(answer_logprobs, fast=settings.fast))
     model.eval()
     for batch in tracked(plan, context.events, f"reference {split}", len(plan)):
         inputs: Any = trainer.collate(cast("Sequence[Row]", [pairs[i] for i in batch]))
-        logprobs = answer_logprobs(bare(model), inputs, fast=settings.fast)
-        found[list(batch)] = logprobs.view(-1, 2).cpu()
+        found[list(batch)] = logprobs_of(bare(model), inputs).view(-1, 2).cpu()
     model.train()
     return found

@@ -23,6 +23,7 @@ from components.training.distillation import (
 )
 from components.training.logits import trained_logits
 from components.training.loop import Collate, Trainer
+from components.training.mixed import in_precision
 from components.training.objective_settings import DistillationSettings
 from components.training.once import once
 from components.training.rows import plan_epoch
@@ -69,7 +70,7 @@ def learn_from_teacher(trainer: Trainer, run: Run, settings: DistillationSetting
         arrays = (said[name].numpy() for name in ("ids", "logprobs", "starts"))
         trainer.rows = TaughtRows(trainer.rows, *arrays)
         trainer.collate = partial(collate_either, collate=trainer.collate)
-    trainer.loss, trainer.measured = loss, loss.measured
+    trainer.loss, trainer.measured = in_precision(trainer, loss), loss.measured
     facts = {**settings.model_dump(), "teacher": run.base.facts["teacher"]["title"], **before}
     trainer.about.append(lambda: {"distillation": facts})
 

@@ -52,12 +52,12 @@ def recover_pruned(trainer: Trainer, run: Run, settings: PruningSettings) -> Non
 def check_adapter(trainer: Trainer) -> None:
     """Raise `ModelError` unless the base under the adapter is the base model itself."""
     settings = trainer.settings
-    chosen = settings.model_dump().get("init_lora_weights", True)
-    if not hasattr(trainer.model, "peft_config") or chosen is not True or settings.wanted:
+    if settings.full or settings.wanted or settings.pissa or settings.torch_compile:
         raise ModelError(
             "training.pruning needs an adapter of the plain LoRA kind on the base in full "
-            "precision, unchanged",
-            fix="leave load_in_4bit, load_in_8bit, finetuning_type and init_lora_weights alone",
+            "precision, unchanged and not compiled",
+            fix="leave finetuning_type, load_in_4bit, load_in_8bit, init_lora_weights and "
+            "torch_compile alone",
         )
 
 

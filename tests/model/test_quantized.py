@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from components.contracts.errors import ModelError
 from components.contracts.events import Context, Heard
-from components.contracts.kinds import BaseModelFolder, Tokens
+from components.contracts.kinds import BaseModelFolder, Dataset, Tokens
 from components.evaluation.evaluate import evaluate
 from components.evaluation.settings import EvaluationSettings
 from components.export.export import merge
@@ -190,8 +190,11 @@ def test_trained_on_the_rounded_base_merged_into_the_precise_one(
     exported = load_file(tmp_path / "merged" / "model.safetensors")
     assert torch.equal(exported[f"{name}.weight"], weight)
     assert "quantization_config" not in (tmp_path / "merged" / "config.json").read_text()
+    with Dataset.write(tmp_path / "dataset"):
+        pass  # tasks alone would read it
     report = evaluate(
         tiny_base,
+        Dataset.open(tmp_path / "dataset"),
         tiny_tokens,
         adapter,
         EvaluationSettings(),

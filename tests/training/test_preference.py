@@ -18,6 +18,7 @@ from components.contracts.errors import DataError
 from components.contracts.events import Context, Heard
 from components.contracts.kinds import Adapter, BaseModelFolder, Tokens
 from components.contracts.tables import IGNORED, tokens_schema
+from components.model.base import load_base
 from components.training.collate import pack, pad, share_prefix
 from components.training.forecast import forecast
 from components.training.pairs import Pairs, collate_pairs, read_pairs
@@ -296,19 +297,33 @@ def test_a_killed_run_goes_on_bit_for_bit(
     assert not (scratch / "train").exists(), "what was kept for a crash is gone"
 
 
-def test_the_reference_is_the_base_without_its_adapter(
-    tiny_base: BaseModelFolder, pair_tokens: Tokens, tmp_path: Path
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"use_dora": True},
+        {"use_rslora": True},
+        {"init_lora_weights": "pissa"},
+        {"finetuning_type": "full"},
+    ],
+    ids=str,
+)
+def test_the_reference_is_the_base(
+    tiny_base: BaseModelFolder, pair_tokens: Tokens, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    for changes in ({}, {"use_dora": True}, {"use_rslora": True}):
-        settings = SETTINGS.model_copy(update=changes)
-        context = Context(root=tmp_path, scratch=tmp_path / "-".join(["s", *changes]))
-        trainer = prepare(tiny_base, pair_tokens, settings, context)
-        rows: Any = trainer.rows
-        inputs: Any = trainer.collate(rows[:4])
-        with torch.no_grad(), trainer.model.disable_adapter():
-            expected = answer_logprobs(trainer.model.get_base_model(), inputs, fast=True)
-        found = torch.from_numpy(rows.reference[:4]).flatten()
-        torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
+    settings = SETTINGS.model_copy(update=changes)
+    trainer = prepare(tiny_base, pair_tokens, settings, Context(tmp_path, tmp_path / "scratch"))
+    rows: Any = trainer.rows
+    plain = load_base(tiny_base.model, dtype=torch.float32, device=CPU)
+    inputs = collate_pairs(rows[:4], partial(pad, device=CPU))
+    with torch.no_grad():
+        expected = answer_logprobs(plain, inputs, fast=False)
+    found = torch.from_numpy(rows.reference[:4]).flatten()
+    torch.testing.assert_close(found, expected, rtol=0, atol=5e-4)
+    trainer.settings = settings.model_copy(update={"eval_steps": None})
+    trainer.plan = trainer.plan[:2]
+    trainer.run()
+    assert trainer.progress.curve[0]["loss"] == pytest.approx(math.log(2), abs=1e-3)
 
 
 def test_accumulating_gives_the_loss_of_the_whole_batch(
