@@ -67,6 +67,10 @@ def run(
         return
     told = ", ".join(dict.fromkeys([*changed, *forced]))
     console.print(f"{recipe}: to do: {told}", highlight=False)
+    from flows.data_accept import to_accept_first
+
+    if first := to_accept_first(root, recipe, changed):
+        console.print(f"  {first}", style="yellow", soft_wrap=True)
     if not run_flow(root, recipe, forced, console):
         sys.exit(1)
     console.print()
@@ -135,7 +139,7 @@ def run_flow(root: Path, recipe: str, force: list[str], console: Console) -> boo
     if state.is_completed():
         return True
     told = told_faults(root, recipe) or str(state.message)
-    Console(stderr=True).print(Text(f"\n{told}", style="red"))
+    Console(stderr=True).print(Text(f"\n{told}", style="red"), soft_wrap=True)
     return False
 
 
@@ -146,7 +150,7 @@ def quiet_prefect() -> None:
 
 def tell(error: TunelineError) -> None:
     """Print an error for people."""
-    Console(stderr=True).print(Text(f"error: {error}", style="red"))
+    Console(stderr=True).print(Text(f"error: {error}", style="red"), soft_wrap=True)
 
 
 if __name__ == "__main__":

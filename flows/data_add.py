@@ -9,17 +9,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import yaml
 
-from components.contracts.errors import ArtefactError, DataError, RecipeError, SourceError
+from components.contracts.errors import DataError, RecipeError, SourceError
 from components.contracts.kinds import Dataset
 from components.sources.many import is_row_file
 from components.sources.readers import one_format
 from components.sources.settings import FileRows
 from flows.child import LAST_LINES, Tell, run_lines
+from flows.data_accept import accept
 from flows.environment import prepare
+from flows.kept import Keeper, keep, kept_by
 from flows.recipe import load_recipe, recipe_file
 from flows.record import read_record
 from flows.source_path import path_with, with_path
@@ -39,7 +40,26 @@ class Added:
     path: str
     changed: bool
     accepted: bool
-    tracked: Literal["dvc", "git"]
+    tracked: Keeper
+
+    def told(self, recipe: str) -> Iterator[str]:
+        """Yield what was done, in words."""
+        if self.accepted:
+            yield f"the data so far is remembered in data/accepted/{recipe}"
+        elif self.changed:
+            yield "no earlier data set lies here to remember (in a new clone: `dvc pull` first)"
+        yield f"{self.file}: {'added' if self.changed else 'there already, nothing to do'}"
+        yield f"recipes/{recipe}.yaml reads {self.path}"
+
+    def left(self, recipe: str) -> Iterator[str]:
+        """Yield what stays although the rows are not fit, and how to take it back."""
+        if self.changed:
+            note = f" {self.file}.dvc" if self.tracked == "dvc" else ""
+            yield f"{self.file} is added, but the rows are not fit to train on as they are."
+            yield (
+                f"Mend the file and run this again with --replace, or take it back: rm {self.file}"
+                f"{note}, and `path` in recipes/{recipe}.yaml as it was"
+            )
 
 
 def add(root: Path, recipe: str, file: Path, *, replace: bool = False) -> Added:
@@ -54,20 +74,21 @@ def add(root: Path, recipe: str, file: Path, *, replace: bool = False) -> Added:
     place = f"data/inputs/{recipe}/{file.name}"
     _check(file, root / place, source, replace)
     path = path_with(root, recipe, source, file.name)
-    tracked = _tracked(root, place)
+    tracked = kept_by(root, place)
     same = _same(file, root / place)
     if same and tracked and path == source.path and _up_to_date(root / place, tracked):
         return Added(place, path, changed=False, accepted=False, tracked=tracked)
     sheet = recipe_file(root, recipe)
     text = with_path(sheet.read_bytes().decode("utf-8"), path, f"recipes/{sheet.name}")
-    accepted = _accept(root, recipe)
+    accepted = (root / "data" / recipe / "dataset").exists()
+    if accepted:
+        accept(root, recipe)
     with _placed(file, root / place, copy=not same):
-        if tracked != "git":
-            _dvc_add(root, place)
+        keeper = keep(root, place)
         beside = sheet.with_name(f".{sheet.name}.tmp")
         beside.write_bytes(text.encode("utf-8"))
         beside.replace(sheet)
-    return Added(place, path, changed=True, accepted=accepted, tracked=tracked or "dvc")
+    return Added(place, path, changed=True, accepted=accepted, tracked=keeper)
 
 
 def validate_now(root: Path, recipe: str, tell: Tell = print) -> Dataset:
@@ -130,39 +151,13 @@ def _same(file: Path, place: Path) -> bool:
     return place.is_file() and filecmp.cmp(file, place, shallow=False)
 
 
-def _tracked(root: Path, place: str) -> Literal["dvc", "git"] | None:
-    if (root / f"{place}.dvc").is_file():
-        return "dvc"
-    return "git" if _git_knows(root, place) else None
-
-
-def _up_to_date(place: Path, tracked: str) -> bool:
+def _up_to_date(place: Path, tracked: Keeper) -> bool:
     """Say whether the file is kept as it is now: a note of DVC's may be of an older content."""
     if tracked != "dvc":
         return True
     note = yaml.safe_load(place.with_name(f"{place.name}.dvc").read_text(encoding="utf-8"))
     with place.open("rb") as stream:
         return bool(note["outs"][0].get("md5") == hashlib.file_digest(stream, "md5").hexdigest())
-
-
-def _git_knows(root: Path, place: str) -> bool:
-    from dvc.repo import Repo
-
-    with Repo(str(root)) as repo:
-        return bool(repo.scm.is_tracked(place))
-
-
-def _accept(root: Path, recipe: str) -> bool:
-    """Remember what the recipe's data set is now, if there is one; say whether there was."""
-    from components.validation.accepted import accept
-
-    folder = root / "data" / recipe / "dataset"
-    if not folder.exists():
-        return False
-    dataset = Dataset.open(folder)
-    dataset.check()
-    accept(dataset, root / "data" / "accepted" / recipe)
-    return True
 
 
 @contextmanager
@@ -201,23 +196,3 @@ def _put_back(file: Path, content: bytes | None) -> None:
         file.unlink(missing_ok=True)
     else:
         file.write_bytes(content)
-
-
-def _dvc_add(root: Path, place: str) -> None:
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    try:
-        with Repo(str(root)) as repo:
-            repo.add(str(root / place))
-        with Repo(str(root)) as repo:
-            seen = str(root / place) in {out.fs_path for out in repo.index.outs}
-    except DvcException as error:
-        raise ArtefactError(
-            f"DVC could not take {place}: {error}", fix=f"see what `dvc add {place}` says"
-        ) from error
-    if not seen:  # `dvc checkout` would delete the file then, as nobody's
-        raise ArtefactError(
-            f"DVC does not see {place}.dvc: .gitignore leaves out a folder above it",
-            fix="write `/data/*/*`, `!/data/inputs/*` and `!/data/accepted/*` in .gitignore",
-        )

@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from components.contracts.artefacts import MANIFEST, read_manifest
 from components.contracts.errors import ArtefactError, RecipeError
 from components.contracts.kinds import Dataset
 from flows.data_log import LOCK, locked_hash
+from flows.data_show import open_dataset
 from flows.environment import prepare
 from flows.recipe import recipe_file
 
@@ -28,6 +25,14 @@ PROFILE = "profile.json"
 ANSWER = ["answer", "rejected", "references"]
 CONTENT = [*ANSWER, "messages"]
 READ = ["source", "row", "text", "messages", "answer", "target", "rejected"]
+
+
+class UnknownRevisionError(RecipeError):
+    """Git knows no such revision."""
+
+
+class NoDataError(RecipeError):
+    """A revision has no data set of a recipe."""
 
 
 class _Frozen(BaseModel):
@@ -58,8 +63,9 @@ class DataDiff(_Frozen):
 
     `added` and `removed` by text; `changed` have another answer, label, rejected answer or
     references; `moved` the same of these and another split. `reworded` counts rows whose prompt
-    alone is another, as after a change of the recipe's `format`. `drift` are the figures of
-    `components.validation.detect.drift.compare`, from `old` to `new`.
+    alone is another, as after a change of the recipe's `format`. `quarantined_*` count rows by
+    expectation. `drift` are the figures of `components.validation.detect.drift.compare`, from `old`
+    to `new`.
     """
 
     recipe: str
@@ -73,6 +79,8 @@ class DataDiff(_Frozen):
     changed: Changes
     moved: Changes
     reworded: int
+    quarantined_before: dict[str, int]
+    quarantined_after: dict[str, int]
     labels_before: dict[str, float]
     labels_after: dict[str, float]
     drift: dict[str, float]
@@ -81,15 +89,15 @@ class DataDiff(_Frozen):
 def diff(root: Path, recipe: str, old: str, new: str | None = None) -> DataDiff:
     """Compare a recipe's data set at git revision `old` with that at `new` (None: here, now).
 
-    Rows come from the working copy, the cache or the remote. Raises `RecipeError` for an unknown
-    revision or one without this data, `ArtefactError` if the data cannot be had.
+    Rows come from the working copy, the cache or the remote. Raises `UnknownRevisionError`,
+    `NoDataError` where a revision has no data of this recipe, `ArtefactError` if it cannot be had.
     """
     prepare(root)
     recipe_file(root, recipe)
     with tempfile.TemporaryDirectory() as folder:
         before = _at(root, recipe, old, Path(folder) / "old")
         after = (
-            Dataset.open(root / "data" / recipe / "dataset")
+            open_dataset(root, recipe)
             if new is None
             else _at(root, recipe, new, Path(folder) / "new")
         )
@@ -114,7 +122,7 @@ def _at(root: Path, recipe: str, revision: str, folder: Path) -> Dataset:
             for name in sorted(manifest["files"].keys() & wanted):
                 fs.get_file(f"{place}/{name}", str(folder / name))
     except RevError as error:
-        raise RecipeError(
+        raise UnknownRevisionError(
             f"git knows no revision '{revision}'",
             fix=f"`tuneline data log {recipe}` lists those that changed the data",
         ) from error
@@ -145,7 +153,7 @@ def _need(fs: Any, place: str, revision: str, recipe: str) -> None:
     except FileNotFoundError:
         lock = ""
     if not locked_hash(lock, place):
-        raise RecipeError(
+        raise NoDataError(
             f"revision {revision} has no data set of recipe '{recipe}'",
             fix=f"`tuneline data log {recipe}` lists the revisions that have",
         )
@@ -171,6 +179,8 @@ def _compared(recipe: str, old: tuple[str, Dataset], new: tuple[str | None, Data
         changed=_changes(changed, "both"),
         moved=_changes(_joined(moved), "moved"),
         reworded=len(reworded),
+        quarantined_before=old[1].facts.get("quarantined", {}),
+        quarantined_after=new[1].facts.get("quarantined", {}),
         labels_before=_labels(before),
         labels_after=_labels(after),
         drift=compare(_profile(old[1], before), _profile(new[1], after)),
@@ -268,67 +278,3 @@ def _profile(dataset: Dataset, rows: Any) -> dict[str, Any]:
         return dict(json.loads((dataset.path / PROFILE).read_text(encoding="utf-8")))
     labels = rows["answer"].where(rows["target"] >= 0, None).tolist()
     return profile(rows["text"].tolist(), labels)
-
-
-def print_diff(found: DataDiff, console: Console) -> None:
-    """Print the counts by split, a few rows of each kind, the label shares and the drift."""
-    names = f"{found.old} → {found.new or 'the working copy'}"
-    if found.same:
-        console.print(f"{found.recipe}: {names}: the data is the same to the last byte")
-        return
-    console.print(f"{found.recipe}: {names}", highlight=False)
-    console.print(_counts_table(found))
-    for name, mark, style in KINDS:
-        for one in getattr(found, name).examples:
-            console.print(Text(f"{mark} {_told(one)}", style), soft_wrap=True)
-    if found.labels_before or found.labels_after:
-        console.print(_two("label", found.labels_before, found.labels_after))
-    console.print(_drift_table(found.drift))
-
-
-KINDS = (
-    ("added", "+", "green"),
-    ("removed", "-", "red"),
-    ("changed", "~", "yellow"),
-    ("moved", ">", "cyan"),
-)
-
-
-def _counts_table(found: DataDiff) -> Table:
-    table = Table("", "rows", "by split", box=SIMPLE_HEAD)
-    rows = [("before", found.rows_before), ("after", found.rows_after)]
-    for name, counts in rows:
-        table.add_row(name, f"{sum(counts.values()):,}", _listed(counts))
-    for name, _, style in KINDS:
-        kind: Changes = getattr(found, name)
-        table.add_row(Text(name, style), f"{kind.count:,}", _listed(kind.by_split))
-    table.add_row("reworded", f"{found.reworded:,}", "the prompt alone is another")
-    return table
-
-
-def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
-
-
-def _told(one: Change) -> str:
-    text = " ".join(one.text.split())
-    splits = [split for split in (one.split_before, one.split_after) if split]
-    split = " → ".join(dict.fromkeys(splits))
-    answers = [answer for answer in (one.answer_before, one.answer_after) if answer]
-    answer = " → ".join(dict.fromkeys(answers))
-    return f"{one.place} [{split}] {text}" + (f" = {answer}" if answer else "")
-
-
-def _two(title: str, before: dict[str, float], after: dict[str, float]) -> Table:
-    table = Table(title, "before", "after", box=SIMPLE_HEAD)
-    for name in dict.fromkeys([*before, *after]):
-        shares = [f"{side[name]:.1%}" if name in side else "–" for side in (before, after)]
-        table.add_row(name, *shares)
-    return table
-
-
-def _drift_table(drift: dict[str, float]) -> Table:
-    table = Table("drift", "", box=SIMPLE_HEAD)
-    for name, figure in drift.items():
-        table.add_row(name.replace("_", " "), f"{figure:.3g}")
-    return table

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from components.contracts.artefacts import MANIFEST
 from components.contracts.errors import ArtefactError
@@ -19,11 +20,13 @@ from flows.environment import prepare
 from flows.recipe import recipe_file
 
 LOCK = "dvc.lock"
+SPLITS = ("train", "validation", "test")
+NUMBERS = (*SPLITS, "left out")
 FIELDS = "%H%x09%cs%x09%s"
 
 
 class Version(BaseModel):
-    """One version of a recipe's data set. `commit` is None for what is not committed yet.
+    """One version of the data set of `recipe`. `commit` is None for what is not committed yet.
 
     `rows` by split and `quarantined` are None where the manifest is not in the local cache;
     `cached` says that all the files are.
@@ -31,6 +34,7 @@ class Version(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    recipe: str
     commit: str | None
     date: str | None
     subject: str | None
@@ -63,27 +67,30 @@ def log(root: Path, recipe: str) -> list[Version]:
         if found and found != before:
             changes.append((commit, found))
         before = found
-    return _versions(root, list(reversed(changes)))
+    return _versions(root, recipe, list(reversed(changes)))
 
 
-def print_log(versions: list[Version], console: Console) -> None:
-    """Print one line a version."""
+def print_log(recipe: str, versions: list[Version], console: Console) -> None:
+    """Print one line a version; a narrow terminal cuts the commit's subject, nothing else."""
     if not versions:
-        console.print("no data set of this recipe is in the history: `tuneline run` makes one")
+        console.print(
+            f"{recipe}: no data set is in git's history yet: `tuneline run {recipe}` makes one, "
+            "`git commit` keeps it",
+            highlight=False,
+        )
         return
-    table = Table(box=SIMPLE_HEAD)
-    for name in ("commit", "date", "rows", "quarantined", "data set", "here", "subject"):
-        table.add_column(name, justify="right" if name in ("quarantined",) else "left")
+    table = Table(title=recipe, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("commit", "date", *SPLITS, "left out", "here"):
+        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=True)
+    table.add_column("subject", no_wrap=True, overflow="ellipsis")
     for one in versions:
-        rows = ", ".join(f"{split} {count:,}" for split, count in (one.rows or {}).items())
+        counts = [(one.rows or {}).get(split) for split in SPLITS]
         table.add_row(
-            (one.commit or "not committed")[: 13 if one.commit is None else 10],
+            one.commit[:8] if one.commit else "–",
             one.date or "–",
-            rows or "–",
-            "–" if one.quarantined is None else f"{one.quarantined:,}",
-            one.dataset[:10],
+            *("–" if count is None else f"{count:,}" for count in (*counts, one.quarantined)),
             "yes" if one.cached else "no",
-            one.subject or "the working copy",
+            Text(one.subject or "the working copy, not committed"),
         )
     console.print(table)
     if not all(one.cached for one in versions):
@@ -131,14 +138,14 @@ def locked_hash(lock: str, out: str) -> str | None:
     return None
 
 
-def _versions(root: Path, changes: list[tuple[_Commit, str]]) -> list[Version]:
+def _versions(root: Path, recipe: str, changes: list[tuple[_Commit, str]]) -> list[Version]:
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
-        return [_version(repo.cache.local, commit, found) for commit, found in changes]
+        return [_version(repo.cache.local, recipe, commit, found) for commit, found in changes]
 
 
-def _version(cache: Any, commit: _Commit, found: str) -> Version:
+def _version(cache: Any, recipe: str, commit: _Commit, found: str) -> Version:
     """Return one version with what the cache knows of it: a list of files, then the files."""
     listing = Path(cache.oid_to_path(found))
     files: dict[str, Path] = {}
@@ -147,6 +154,7 @@ def _version(cache: Any, commit: _Commit, found: str) -> Version:
         files = {one["relpath"]: Path(cache.oid_to_path(one["md5"])) for one in entries}
     facts = _facts(files.get(MANIFEST))
     return Version(
+        recipe=recipe,
         commit=commit.id,
         date=commit.date,
         subject=commit.subject,

@@ -24,6 +24,10 @@ from flows.recipe_errors import duplicate_keys, explain
 from flows.register import RegistrySettings
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+TAKEN = {"accepted": "what is remembered of accepted data", "inputs": "the rows of all recipes"}
+"""Folders of data/ that are not a recipe's, and what they hold."""
+
+REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 class Recipe(Settings):
@@ -74,6 +78,13 @@ def need_own_folder(recipe: Recipe, name: str) -> None:
     """Raise `RecipeError` if a local input lies where the graph does not look for this recipe."""
     own = f"data/inputs/{name}"
     for key, path in _local_inputs(recipe):
+        if REMOTE.match(path):
+            fix = f"bring it to {own}/ and name it there"
+            if key == "source.path":
+                fix = f'write source: {{kind: url, url: "{path}", …}}, or {fix}'
+            raise RecipeError(
+                f"recipes/{name}.yaml: {key}: found '{path}', but a local path is needed", fix=fix
+            )
         if path != own and not path.startswith(own + "/"):
             raise RecipeError(
                 f"recipes/{name}.yaml: {key}: found '{path}', which is not in {own}/: "
@@ -94,6 +105,8 @@ def _local_inputs(recipe: Recipe) -> Iterator[tuple[str, str]]:
             yield f"{key}.path", str(settings.path)
     for number, one in enumerate(recipe.validation.contamination):
         yield f"validation.contamination.{number}.path", one.path
+    for path in recipe.evaluation.paths():
+        yield "evaluation", path
 
 
 def parse_recipe(file: Path) -> Recipe:
@@ -112,8 +125,13 @@ def parse_recipe(file: Path) -> Recipe:
 
 
 def recipe_file(root: Path, name: str) -> Path:
-    """Return the path of a recipe's file; raise `RecipeError` listing what there is."""
+    """Return the path of a recipe's file; raise `RecipeError` if it is missing or misnamed."""
     file = root / "recipes" / f"{name}.yaml"
+    if name in TAKEN:
+        raise RecipeError(
+            f"a recipe cannot have the name '{name}': data/{name}/ holds {TAKEN[name]}",
+            fix=f"rename recipes/{name}.yaml" if file.is_file() else "give it another name",
+        )
     if not NAME.fullmatch(name) or not file.is_file():
         there = recipes_in(root)
         raise RecipeError(

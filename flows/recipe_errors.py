@@ -117,7 +117,8 @@ def _inside(annotation: Any, step: int | str) -> Iterator[Any]:
             elif step in _tags(option):
                 yield option
         elif isinstance(step, int) or get_origin(option) is dict:
-            yield from (inner for arg in get_args(option)[-1:] for inner in _options(arg))
+            kept = [arg for arg in get_args(option) if arg is not Ellipsis]
+            yield from (inner for arg in kept[-1:] for inner in _options(arg))
 
 
 def _options(annotation: Any) -> Iterable[Any]:

@@ -62,7 +62,7 @@ STEPS: dict[str, Step] = {
     "train": Step("components.training.train:train", BASE | TOKENS, ("training",), "adapter"),
     "evaluate": Step(
         "components.evaluation.evaluate:evaluate",
-        BASE | TOKENS | ADAPTER,
+        BASE | DATASET | TOKENS | ADAPTER,
         ("evaluation",),
         "evaluation",
     ),

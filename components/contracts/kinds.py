@@ -46,12 +46,19 @@ class Dataset(Artefact):
 
 
 class Tokens(Artefact):
-    """Token ids and labels by split, unpacked, with the supervision ledger."""
+    """Token ids and labels by split, unpacked, with the supervision ledger.
+
+    `quarantine` is there if the recipe lets rows that are too long be left out.
+    """
 
     kind = "tokens"
 
     def split(self, name: str) -> Path:
         return self.path / f"{name}.parquet"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.path / "quarantine.parquet"
 
 
 class Adapter(Artefact):
@@ -72,6 +79,11 @@ class Evaluation(Artefact):
     """Per-item scores of the base and the tuned model in torch, and their metrics."""
 
     kind = "evaluation"
+
+    @property
+    def tasks(self) -> Path:
+        """One folder a task: its requests, and each model's answers."""
+        return self.path / "tasks"
 
     def scores(self, model: str) -> Path:
         return self.path / f"{model}.parquet"

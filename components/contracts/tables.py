@@ -9,8 +9,9 @@ IGNORED = -100
 def dataset_schema() -> pa.Schema:
     """One accepted row: where it came from, its own text, and the conversation made of it.
 
-    `id` is a hash of the content. `messages` is a JSON list of {"role", "content"}; when it is not
-    empty its last turn is the answer to learn, and `answer` repeats it. `choices` are the label
+    `id` is a hash of the content. `messages` is a JSON list of {"role", "content"} (and what
+    `components.formats.example.Message` names beside these); when it is not empty its last turn is
+    the answer to learn, and `answer` repeats it as text. `choices` are the label
     words (empty for free answers), `target` the index of the right one or -1. `rejected` is the
     text of the answer that was not preferred ("" if none). `references` are all accepted answers,
     `answer` first. A row of plain text has no messages and no references and is learned whole.

@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from components.contracts.errors import DataError
 from components.contracts.events import Context
-from components.contracts.kinds import Adapter, BaseModelFolder, Evaluation, Tokens
+from components.contracts.kinds import Adapter, BaseModelFolder, Dataset, Evaluation, Tokens
 from components.evaluation.settings import EvaluationSettings
 from components.scoring.metrics import summarise
 from components.scoring.preference import implicit_reward, is_pair
 from components.scoring.tables import read_items, read_scores, write_scores
 
 if TYPE_CHECKING:
+    from components.evaluation.task_run import TaskRun
     from components.model.torch_lm import TorchLM
 
 
 def evaluate(
     base: BaseModelFolder,
+    dataset: Dataset,
     tokens: Tokens,
     adapter: Adapter,
     settings: EvaluationSettings,
@@ -27,10 +29,13 @@ def evaluate(
 ) -> Evaluation:
     """Score both models on the same held-out items, in fp32.
 
-    Writes `base.parquet` and `tuned.parquet` (one row an item) and the metrics as facts.
+    Writes `base.parquet` and `tuned.parquet` (one row an item) and the metrics as facts. Where the
+    section names tasks, each is a folder below `tasks/` with its requests and both models' answers;
+    the facts then hold `tasks` and, pair by pair, `comparisons`.
 
     Raises:
-        DataError: the split is empty.
+        DataError: the split is empty, or a task's rows do not fit it.
+        RecipeError: a task names what is not there.
     """
     from components.scoring.score import score_items
 
@@ -42,18 +47,24 @@ def evaluate(
             fix="give it a share under validation.splits in the recipe",
         )
     prefix = int(tokens.facts["prefix_token"])
+    tasks = ask(base, dataset, tokens, settings, context)
     with Evaluation.write(out) as draft:
         metrics: dict[str, Any] = {}
         for name, load in models(base, adapter).items():
+            lm = load()
             scores = score_items(
-                load(), items, prefix_token=prefix, events=context.events, label=f"evaluate {name}"
+                lm, items, prefix_token=prefix, events=context.events, label=f"evaluate {name}"
             )
             write_scores(draft.folder / f"{name}.parquet", scores)
             metrics[name] = summarise(scores)
+            if tasks is not None:
+                tasks.put(lm, name, draft.folder / "tasks")
+            del lm  # one model at a time in memory
         draft.facts = {
             "items": {"split": split, "limit": limit, "texts": texts, "count": len(items)},
             "prefix_token": prefix,
             "models": metrics,
+            **(tasks.facts() if tasks is not None else {}),
         }
         if all(is_pair(item) for item in items):
             draft.facts["preference"] = rewards(draft.folder)
@@ -64,6 +75,27 @@ def rewards(folder: Path) -> dict[str, Any]:
     """Return how the tuned model rewards the pairs of a preference recipe, against the base."""
     tuned, base = (read_scores(folder / f"{name}.parquet") for name in ("tuned", "base"))
     return implicit_reward(tuned, base).facts()
+
+
+def ask(
+    base: BaseModelFolder,
+    dataset: Dataset,
+    tokens: Tokens,
+    settings: EvaluationSettings,
+    context: Context,
+) -> "TaskRun | None":
+    """Return the tasks of the section, ready to be put to models; None if it names none."""
+    if not settings.names():
+        return None
+    from components.evaluation.prepare import Sources, prepare
+    from components.evaluation.task_run import TaskRun
+    from components.scoring.requests import Desk
+    from components.scoring.voice import load_voice
+
+    voice = load_voice(base.model)
+    asked = prepare(Sources(base, dataset, tokens, voice, context.root, settings))
+    desk = Desk(voice, context.root, context.events, "evaluate")
+    return TaskRun(asked, desk, settings.alpha)
 
 
 def models(base: BaseModelFolder, adapter: Adapter) -> "dict[str, Callable[[], TorchLM]]":

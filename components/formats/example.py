@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from components.contracts.errors import DataError, did_you_mean
 
@@ -11,22 +11,33 @@ Fault = Literal["column", "null", "value", "label"]
 
 
 class Message(TypedDict):
-    """One turn of a conversation."""
+    """One turn of a conversation: role and text, and more where a row has it.
+
+    `tool_calls`, `tool_call_id` and `name` are OpenAI's (see `components.formats.tools`), as is a
+    `weight` of 0: an answer not to learn. `reasoning_content` is the thought before an answer. The
+    first turn may hold the `tools` of the conversation.
+    """
 
     role: str
     content: str
+    tool_calls: NotRequired[list[dict[str, Any]]]
+    tool_call_id: NotRequired[str]
+    name: NotRequired[str]
+    reasoning_content: NotRequired[str]
+    weight: NotRequired[int]
+    tools: NotRequired[list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
 class Example:
     """One row as the line sees it.
 
-    `messages` ends with the assistant's turn to learn, and `answer` repeats its content; plain text
-    has no messages and no answer. `choices` are the label words (empty for free answers), `target`
-    the index of the right one or -1. `text` is the row's own text: what makes two rows the same.
-    `rejected` is the text of the answer that was not preferred, "" if there is none. `references`
-    are all accepted answers: `answer` comes first in it whenever there are messages, so that a
-    reader needs no other case; plain text has none.
+    `messages` ends with the assistant's turn to learn, and `answer` repeats its content (with calls
+    of tools as JSON below it); plain text has no messages and no answer. `choices` are the label
+    words (empty for free answers), `target` the index of the right one or -1. `text` is the row's
+    own text: what makes two rows the same. `rejected` is the text of the answer that was not
+    preferred, "" if there is none. `references` are all accepted answers: `answer` comes first in
+    it whenever there are messages, so that a reader needs no other case; plain text has none.
     """
 
     messages: tuple[Message, ...]

@@ -15,6 +15,9 @@ from components.formats.turns import joined, need_answer, shown, with_system
 
 Turns = tuple[Message, ...]
 
+SILENT = {"tool_calls", "reasoning_content"}
+"""What a turn may hold that the two texts of a pair cannot."""
+
 
 def read(fields: Fields, settings: PreferenceSettings) -> Example:
     """Return the example of one row; raise `RowError` for a missing prompt or equal answers.
@@ -101,6 +104,13 @@ def _last(turns: Turns, name: str) -> str:
             "value",
             f"column '{name}' goes on for {len(turns)} turns after what chosen and rejected share, "
             "but they may differ in the last turn only",
+            turns,
+        )
+    if turns[0].keys() & SILENT:
+        raise RowError(
+            "value",
+            f"column '{name}' ends with a call of a tool or a thought apart from the answer; "
+            "preferred answers must be text alone",
             turns,
         )
     return need_answer(turns)

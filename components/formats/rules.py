@@ -59,7 +59,18 @@ def has_turns(*keys: str) -> Test:
     return test
 
 
-is_turns = has_turns("role", "content")
+def is_turns(value: Any) -> bool:
+    """Say whether `value` is a list of turns; one that only calls tools may have no content."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(
+            isinstance(turn, dict)
+            and "role" in turn
+            and ("content" in turn or "tool_calls" in turn)
+            for turn in value
+        )
+    )
 
 
 def is_text_or_turns(value: Any) -> bool:
@@ -78,6 +89,10 @@ def is_list(value: Any) -> bool:
     return isinstance(value, list)
 
 
+def is_tools(value: Any) -> bool:
+    return isinstance(value, list | str)
+
+
 is_sharegpt = has_turns("from", "value")
 
 SAYS: dict[Test, str] = {
@@ -89,9 +104,11 @@ SAYS: dict[Test, str] = {
     is_answers: "text, list of texts or {text: […]}",
     is_pair: "{language: text, …}",
     is_list: "list",
+    is_tools: "list of tools, or the JSON of one",
 }
 
 SYSTEM = Column(("system", "system_prompt"), is_text)
+TOOLS = Column(("tools", "functions"), is_tools)
 CONVERSATION = ("messages", "conversations", "conversation")
 
 RULES: tuple[Rule, ...] = (
@@ -172,11 +189,16 @@ RULES: tuple[Rule, ...] = (
         {"system_column": SYSTEM},
         over=("text",),
     ),
-    Rule("messages", {"messages": Column(CONVERSATION, is_turns)}, {}, over=("text",)),
+    Rule(
+        "messages",
+        {"messages": Column(CONVERSATION, is_turns)},
+        {"tools": TOOLS},
+        over=("text",),
+    ),
     Rule(
         "sharegpt",
         {"conversations": Column(CONVERSATION, is_sharegpt)},
-        {"system_column": SYSTEM},
+        {"system_column": SYSTEM, "tools": TOOLS},
         over=("text",),
     ),
     Rule("text", {"text": Column(("text", "content"), is_text)}, {}),

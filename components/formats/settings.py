@@ -90,10 +90,14 @@ class ClassificationSettings(Settings):
 
 
 class MessagesSettings(Settings):
-    """A column with a conversation: a list of {"role", "content"} that ends with the assistant."""
+    """A column with a conversation: a list of {"role", "content"} that ends with the assistant.
+
+    `tools` is a column with the functions that a conversation may call, where rows have one.
+    """
 
     kind: Literal["messages"]
     messages: str = "messages"
+    tools: str | None = "tools"
 
 
 class PreferenceSettings(Settings):
@@ -156,7 +160,8 @@ class QuestionAnsweringSettings(Settings):
 class ShareGPTSettings(Settings):
     """A column with a conversation: a list of {"from", "value"} that ends with the model.
 
-    `role_tag` and `content_tag` are the keys of a turn.
+    `role_tag` and `content_tag` are the keys of a turn. `tools` is a column with the functions that
+    a conversation may call, where rows have one.
     """
 
     kind: Literal["sharegpt"]
@@ -164,6 +169,7 @@ class ShareGPTSettings(Settings):
     role_tag: str = "from"
     content_tag: str = "value"
     system_column: str | None = "system"
+    tools: str | None = "tools"
 
 
 class SummarizationSettings(Settings):

@@ -1,11 +1,13 @@
 """A conversation in ShareGPT's shape, whose last turn is the answer to learn."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 from components.contracts.errors import did_you_mean
 from components.formats.example import Example, Fields, Message, RowError, column, optional_text
 from components.formats.settings import ShareGPTSettings
+from components.formats.tools import tools_of, with_tools, written_calls
 from components.formats.turns import joined, need_answer, shown, with_system
 
 SPEAKERS = {
@@ -19,16 +21,11 @@ SPEAKERS = {
     "model": "assistant",
     "system": "system",
 }
-TOOLS = {
-    "function",
-    "function_call",
-    "function_response",
-    "observation",
-    "tool",
-    "tool_call",
-    "tool_response",
-    "tools",
-}
+CALLS = ("function_call", "tool_call")
+"""Speakers whose text is the JSON of a call, or of a list of them."""
+
+RESULTS = ("observation", "function_response", "tool_response", "tool", "function")
+"""Speakers that are tools."""
 
 
 def read(fields: Fields, settings: ShareGPTSettings) -> Example:
@@ -43,20 +40,25 @@ def read(fields: Fields, settings: ShareGPTSettings) -> Example:
         _message(turn, f"column '{name}', turn {n}", settings) for n, turn in enumerate(turns, 1)
     )
     messages = with_system(own, optional_text(fields, settings.system_column))
+    messages = with_tools(messages, tools_of(fields, settings.tools))
     return Example(messages, need_answer(messages), (), -1, joined(messages))
 
 
 def write(example: Example, settings: ShareGPTSettings) -> Iterator[dict[str, Any]]:
     """Yield the row that may read as `example`."""
-    names = {"user": "human", "assistant": "gpt", "system": "system"}
-    turns = [
-        {
-            settings.role_tag: names.get(message["role"], message["role"]),
-            settings.content_tag: message["content"],
-        }
-        for message in example.messages
-    ]
-    yield {settings.conversations: turns}
+    tools: Any = example.messages[0].get("tools") if example.messages else None
+    row: dict[str, Any] = {
+        settings.conversations: [_turn(message, settings) for message in example.messages]
+    }
+    yield row if tools is None or settings.tools is None else {**row, settings.tools: tools}
+
+
+def _turn(message: Message, settings: ShareGPTSettings) -> dict[str, str]:
+    names = {"user": "human", "assistant": "gpt", "system": "system", "tool": "observation"}
+    calls = message.get("tool_calls")
+    name = CALLS[0] if calls else names[message["role"]]
+    value = json.dumps([one["function"] for one in calls]) if calls else message["content"]
+    return {settings.role_tag: name, settings.content_tag: value}
 
 
 def columns(settings: ShareGPTSettings) -> tuple[str, ...]:
@@ -66,28 +68,24 @@ def columns(settings: ShareGPTSettings) -> tuple[str, ...]:
 
 def optional(settings: ShareGPTSettings) -> tuple[str | None, ...]:
     """Return the columns that a row may have."""
-    return (settings.system_column,)
+    return (settings.system_column, settings.tools)
 
 
 def _message(turn: Any, place: str, settings: ShareGPTSettings) -> Message:
     role, content = settings.role_tag, settings.content_tag
     if not isinstance(turn, dict) or not {role, content} <= turn.keys():
         raise RowError("value", f"{place} must have {role} and {content}: {shown(turn)}", turn)
-    speaker = turn[role]
-    if isinstance(speaker, str) and speaker in TOOLS:
+    speaker, said = turn[role], turn[content]
+    allowed = (*SPEAKERS, *CALLS, *RESULTS)
+    if not isinstance(speaker, str) or speaker not in allowed:
         raise RowError(
             "value",
-            f"{place} is a tool's ({speaker!r}); tool turns are not supported here: leave such "
-            "rows out, or write them as format: {kind: messages} with the role tool",
+            f"{place} is from {speaker!r}{did_you_mean(str(speaker), allowed)} "
+            f"(allowed: {', '.join(allowed)})",
             turn,
         )
-    if not isinstance(speaker, str) or speaker not in SPEAKERS:
-        raise RowError(
-            "value",
-            f"{place} is from {speaker!r}{did_you_mean(str(speaker), SPEAKERS)} "
-            f"(allowed: {', '.join(SPEAKERS)})",
-            turn,
-        )
-    if not isinstance(turn[content], str):
+    if not isinstance(said, str):
         raise RowError("value", f"{place} has no text: {shown(turn)}", turn)
-    return Message(role=SPEAKERS[speaker], content=turn[content])
+    if speaker in CALLS:
+        return Message(role="assistant", content="", tool_calls=written_calls(said, place))
+    return Message(role=SPEAKERS.get(speaker, "tool"), content=said)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def load_merged(base: Path, adapter: Path) -> tuple["PreTrainedModel", Any]:
     """Return (model in fp32 on the CPU with the adapter merged in, tokenizer).
 
-    Never merges into a 4-bit base: that rounds the adapter away. Weights that were pruned before
-    training are zero here too. After full fine-tuning `adapter` is the tuned model itself.
+    Never merges into a 4-bit base: that rounds the adapter away. After full fine-tuning `adapter`
+    is the tuned model itself. Weights that were pruned before training are zero here too.
 
     Raises:
         ModelError: the adapter does not fit the base or merging gives non-finite weights.

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from components.model import branches as trees
 from components.model.shared_prefix import attends_plainly, lay_out, shared_prefix
-from components.scoring.lm import Ids, Logits
+from components.scoring.lm import Forked, Ids, Logits, fork_plainly
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,11 @@ class TorchLM:
         cache = tuple((layer.keys, layer.values) for layer in output.past_key_values.layers)
         return output.logits.float().cpu().numpy(), cache
 
+    def select(self, past: Any, rows: Sequence[int]) -> Any:
+        """See `components.runtime.batch.BatchDecoder.select`."""
+        places = self._tensor(rows)
+        return tuple((k.index_select(0, places), v.index_select(0, places)) for k, v in past)
+
     def read(
         self, prefix: Sequence[int], rows: Sequence[Sequence[int]], keep: Sequence[int]
     ) -> Iterator[tuple[int, Logits]]:
@@ -42,9 +48,45 @@ class TorchLM:
         longest = len(prefix) + max(map(len, rows), default=0)
         past = self.forward(as_ids([prefix]), last_only=True)[1] if len(prefix) else None
         read = self._flat if attends_plainly(self.model, longest) else self._stacked
-        for chunk in chunks(rows, keep):
+        for chunk in chunks(list(map(len, rows)), keep):
             logits = read(len(prefix), past, [rows[i] for i in chunk], [keep[i] for i in chunk])
             yield from zip(chunk, logits, strict=True)
+
+    def read_branches(
+        self,
+        prefix: Sequence[int],
+        trunks: Sequence[Sequence[int]],
+        branches: Sequence[Sequence[Sequence[int]]],
+    ) -> Iterator[tuple[int, Forked]]:
+        """See `components.scoring.lm.read_branches`."""
+        forks = [
+            (trunk, [one[:-1] for one in several])
+            for trunk, several in zip(trunks, branches, strict=True)
+        ]
+        longest = len(prefix) + max(map(trees.size, forks), default=0)
+        if not attends_plainly(self.model, longest):
+            yield from fork_plainly(self, prefix, trunks, branches)
+            return
+        past = self.forward(as_ids([prefix]), last_only=True)[1] if len(prefix) else None
+        sizes, kept = [trees.size(fork) for fork in forks], [trees.kept(fork) for fork in forks]
+        for chunk in chunks(sizes, kept):
+            logits = self._forest(len(prefix), past, [forks[index] for index in chunk])
+            yield from zip(chunk, logits, strict=True)
+
+    def _forest(self, p: int, past: Any, forks: list[trees.Tree]) -> list[Forked]:
+        """Read trunks with their branches in one forward, behind the cached prefix."""
+        forest = trees.lay_out_trees(p, forks, self.model.device, self.model.dtype)
+        with shared_prefix(self.model):
+            output = self._call(
+                forest.ids[None],
+                past,
+                position_ids=self._tensor(forest.places[None]),
+                layout=forest.layout,
+                logits_to_keep=self._tensor(forest.wanted),
+            )
+        counts = [count for _, several in forks for count in (1, *map(len, several))]
+        parts = iter(output.logits[0].float().cpu().split(counts))
+        return [(next(parts).numpy()[0], [next(parts).numpy() for _ in b]) for _, b in forks]
 
     def _flat(
         self, p: int, past: Any, rows: Sequence[Sequence[int]], keep: Sequence[int]
@@ -98,15 +140,15 @@ class TorchLM:
         return torch.from_numpy(np.ascontiguousarray(array, np.int64)).to(self.model.device)
 
 
-def chunks(rows: Sequence[Sequence[int]], keep: Sequence[int]) -> Iterator[list[int]]:
+def chunks(lengths: Sequence[int], keep: Sequence[int]) -> Iterator[list[int]]:
     """Yield the rows' indices by length, as many at a time as `CHUNK` and `KEPT` allow."""
     chunk: list[int] = []
     tokens = kept = 0
-    for index in sorted(range(len(rows)), key=lambda i: (len(rows[i]), keep[i])):
-        tokens, kept = tokens + len(rows[index]), kept + keep[index]
+    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], keep[i])):
+        tokens, kept = tokens + lengths[index], kept + keep[index]
         if chunk and (tokens > CHUNK or kept > KEPT):
             yield chunk
-            chunk, tokens, kept = [], len(rows[index]), keep[index]
+            chunk, tokens, kept = [], lengths[index], keep[index]
         chunk.append(index)
     if chunk:
         yield chunk

@@ -104,6 +104,12 @@ class OrtLM:
         for found in _side_by_side(run, batches, side_by_side):
             yield from found
 
+    def select(self, past: Any, rows: Sequence[int]) -> Cache:
+        """See `components.runtime.batch.BatchDecoder.select`."""
+        places = np.asarray(rows, np.int64)
+        values = {name: self._value(v.numpy()[places]) for name, v in past.values.items()}
+        return Cache(past.ids[places], values)
+
     def _check_length(self, length: int) -> None:
         if length > self.context_length:
             raise ModelError(

@@ -1,13 +1,20 @@
 """Local files and folders: only under `data/inputs/`, where DVC sees every change."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from components.contracts.errors import SourceError, did_you_mean
 from components.contracts.events import Context
-from components.sources.many import fixed_part, identity, is_pattern, is_row_file, read_all
+from components.sources.many import (
+    NOTE,
+    fixed_part,
+    identity,
+    is_pattern,
+    is_row_file,
+    read_all,
+)
 from components.sources.model_folder import copy_model
 from components.sources.origin import Origin, RowFile
 from components.sources.settings import FileModel, FileRows
@@ -39,10 +46,12 @@ def find_files(path: str, root: Path) -> list[RowFile]:
         place = find(path, root)
         if place.is_file():
             return [RowFile(place.name, place)]
-        folder, found = place, place.rglob("*")
+        folder, pattern = place, "**/*"
     else:
         folder = find(fixed_part(path), root)
-        found = folder.glob(path[len(fixed_part(path)) :].lstrip("/"))
+        pattern = path[len(fixed_part(path)) :].lstrip("/")
+    _need_brought(folder.glob(pattern + NOTE))
+    found = folder.glob(pattern)
     names = {file.relative_to(folder).as_posix(): file for file in found if file.is_file()}
     files = [RowFile(name, names[name]) for name in sorted(names) if is_row_file(name)]
     if not files:
@@ -69,6 +78,7 @@ def find(path: str, root: Path) -> Path:
             "go on with old results",
             fix=f"move it to {INPUTS}/RECIPE/ and name that path in the recipe",
         )
+    _need_brought([place.with_name(f"{place.name}{NOTE}")])
     if not place.exists():
         there = sorted(f.relative_to(root.absolute()).as_posix() for f in _files(inputs))
         raise SourceError(
@@ -76,6 +86,17 @@ def find(path: str, root: Path) -> Path:
             fix=_listed(inputs),
         )
     return place
+
+
+def _need_brought(notes: Iterable[Path]) -> None:
+    """Raise `SourceError` if what one of DVC's notes stands for is not here: rows would be lost."""
+    for note in sorted(notes):
+        file = note.with_suffix("")
+        if note.is_file() and not file.exists():
+            place = "/".join(note.parts[note.parts.index(INPUTS.name) - 1 :])
+            raise SourceError(
+                f"{file.name} is kept by DVC, but its content is not here", fix=f"dvc pull {place}"
+            )
 
 
 def _files(inputs: Path) -> list[Path]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from components.contracts.errors import ModelError
 from components.tokenization.encoder import Marked
 from components.tokenization.lines import Line, chat_line, text_line
 from components.tokenization.render import Rendered, render
@@ -25,7 +26,10 @@ def encode_rows(
     says, except under `error` and `drop`: the caller looks at `needed` for these.
     """
     conversations = [json.loads(messages) for messages in columns["messages"]]
-    rendered = [_render(tokenizer, turns, settings) if turns else None for turns in conversations]
+    rendered = [
+        _render(tokenizer, turns, settings, columns, row) if turns else None
+        for row, turns in enumerate(conversations)
+    ]
     chats = [one for one in rendered if one]
     prompts = iter(_prompts(tokenizer, chats))
     answers = iter(_answers(tokenizer, chats))
@@ -56,13 +60,21 @@ def encode_rows(
     return lines
 
 
-def _render(tokenizer: Tokenizer, turns: Any, settings: TokenizationSettings) -> Rendered:
-    return render(
-        tokenizer,
-        turns,
-        earlier=settings.trains_earlier_answers,
-        marks=settings.trains_answers_only,
-    )
+def _render(
+    tokenizer: Tokenizer, turns: Any, settings: TokenizationSettings, columns: Columns, row: int
+) -> Rendered:
+    """Render one conversation; a fault names its file and row."""
+    answers_only = settings.trains_answers_only
+    try:
+        if not answers_only and any(turn.get("weight") == 0 for turn in turns):
+            raise ModelError(
+                "an answer with weight 0 would be trained",
+                fix="set tokenization.assistant_only_loss: true",
+            )
+        return render(tokenizer, turns, earlier=settings.trains_earlier_answers, marks=answers_only)
+    except ModelError as error:
+        place = f"{columns['source'][row]}:{columns['row'][row]}: " if "source" in columns else ""
+        raise ModelError(f"{place}{error.problem}", fix=error.fix) from error
 
 
 def _own_texts(

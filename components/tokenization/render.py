@@ -5,10 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.contracts.errors import ModelError
-from components.tokenization.template import Messages, Span
+from components.tokenization.template import PLAIN, Messages, Span
 from components.tokenization.tokenizer import Tokenizer
 
 THOUGHT = "</think>"
+
+APART = {"tool_calls", "reasoning_content"}
+"""Keys of a turn that a template writes in its own way beside the content."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ def render(
     template = tokenizer.chat
     prompt = template.render(messages[:-1], generation_prompt=True)
     whole = template.render(messages, generation_prompt=False)
+    if any(len(message) > len(PLAIN) for message in messages):
+        need_written(messages, whole, whole[len(prompt) :])
     answer = _answer(tokenizer, messages[-1], prompt, whole)
     if answer is None:
         raise ModelError(
@@ -84,8 +89,36 @@ def _answer(
     """Return the answer behind `prompt`, or None when `whole` does not begin with `prompt`."""
     if not whole.startswith(prompt):
         return None
-    content, lead, after = _around(tokenizer, message["content"], whole[len(prompt) :])
+    rest = whole[len(prompt) :]
+    if message.keys() & APART:
+        return _as_written(tokenizer, rest)
+    content, lead, after = _around(tokenizer, message["content"], rest)
     return _until_stop(tokenizer, content, lead, after)
+
+
+def _as_written(tokenizer: Tokenizer, rest: str) -> Answer:
+    """Return an answer whose parts the template puts together: all that stands before its end."""
+    answer = _until_stop(tokenizer, "", "", rest)
+    return answer if answer.written else replace(answer, content=rest)
+
+
+def need_written(messages: Messages, whole: str, rest: str) -> None:
+    """Raise `ModelError` if the template leaves a tool, a call or the last thought out of `whole`.
+
+    `rest` is the part of `whole` behind the prompt.
+    """
+    tools = [tool["function"]["name"] for tool in messages[0].get("tools", ())]
+    calls = [c["function"]["name"] for turn in messages for c in turn.get("tool_calls", ())]
+    thought = str(messages[-1].get("reasoning_content", "")).strip()
+    lost = {f"the tool '{name}'": name not in whole for name in tools}
+    lost |= {f"the call of '{name}'": name not in whole for name in calls}
+    lost["the reasoning_content of the last turn"] = thought not in rest
+    for what, gone in lost.items():
+        if gone:
+            raise ModelError(
+                f"the base model's chat template leaves out {what}",
+                fix="take a base model whose template writes it, or leave such rows out",
+            )
 
 
 def _with_earlier(tokenizer: Tokenizer, messages: Messages, rendered: Rendered) -> Rendered:
@@ -95,7 +128,7 @@ def _with_earlier(tokenizer: Tokenizer, messages: Messages, rendered: Rendered) 
     template, prompt = tokenizer.chat, rendered.prompt
     spans, rewritten = [], 0
     for turn, message in enumerate(messages[:-1]):
-        if message["role"] != "assistant":
+        if message["role"] != "assistant" or message.get("weight") == 0:
             continue
         span = None
         if turn:  # nobody asks for an answer to nothing

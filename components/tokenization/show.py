@@ -12,7 +12,7 @@ from components.contracts.tables import IGNORED
 from components.tokenization.tokenizer import Tokenizer, load_tokenizer
 
 MARKS = "⟦", "⟧"
-COLUMNS = ["input_ids", "labels", "prompt_tokens", "answer_spans"]
+COLUMNS = ["id", "input_ids", "labels", "prompt_tokens", "answer_spans"]
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ PROVED = 8
 PLAIN = {"role", "content"}
 """A message with anything more, such as a tool's call, goes the plain way."""
 
+OURS = {"tools", "weight"}
+"""Keys of a turn that are not for the template: tools are a variable of their own there."""
+
 Messages = Sequence[Mapping[str, Any]]
 Span = tuple[int, int]
 Key = tuple[bool, tuple[str, ...]]
@@ -86,10 +89,16 @@ class ChatTemplate:
         from jinja2 import TemplateError
 
         values = self._values(generation_prompt)
+        tools = messages[0].get("tools") if messages else None
+        turns = list(map(turn_of_openai, messages))
         try:
-            return str(self._compiled.render(messages=list(messages), **values))
-        except TemplateError as error:
-            raise ModelError(f"the chat template refuses this conversation: {error}") from error
+            return str(self._compiled.render(messages=turns, **{**values, "tools": tools}))
+        except (TemplateError, TypeError) as error:  # TypeError: a text is joined to a missing one
+            raise ModelError(
+                f"the chat template refuses this conversation: {error}",
+                fix="check the roles and their order; a turn that only calls tools needs a "
+                "template that knows tool_calls",
+            ) from error
 
     def _values(self, generation_prompt: bool) -> dict[str, Any]:
         flags = {"tools": None, "documents": None, "add_generation_prompt": generation_prompt}
@@ -115,6 +124,12 @@ class ChatTemplate:
     def environment(self) -> Any:
         """What the template is compiled in: answers stand between marks."""
         return dialect(TODAY.strftime, (OPEN, CLOSE))
+
+
+def turn_of_openai(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a turn as templates expect it: without our own keys, null content beside calls."""
+    turn = {name: value for name, value in message.items() if name not in OURS}
+    return {**turn, "content": None} if turn.get("tool_calls") and not turn["content"] else turn
 
 
 def _unmarked(text: str) -> str:

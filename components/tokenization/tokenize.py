@@ -14,6 +14,7 @@ from components.tokenization.batches import read_batches, without_cycles
 from components.tokenization.columns import flatten, make_ledger, make_table
 from components.tokenization.encode import Columns, encode_rows
 from components.tokenization.ledger import Audit
+from components.tokenization.quarantine import Quarantine, quarantine
 from components.tokenization.settings import TokenizationSettings
 from components.tokenization.tally import Tally, summary
 from components.tokenization.tokenizer import Tokenizer, load_tokenizer
@@ -36,6 +37,9 @@ def tokenize(
 ) -> Tokens:
     """Write a table a split with ids, labels and ledger (`tokens_schema`).
 
+    With `truncation: drop` the rows that are too long go to `quarantine.parquet`: rows in are the
+    rows of the splits and those.
+
     Raises `DataError` naming file and row when a row is too long (and `truncation` is `error`), or
     has no trained token, an answer that would be cut, an untrained end of sequence or a doubled
     beginning; `ModelError` when tokenizer or chat template cannot do what is asked.
@@ -47,9 +51,11 @@ def tokenize(
     size = sum(dataset.split(split).stat().st_size for split in SPLITS)
     need_space(out.parent, size * BYTES_A_BYTE, "the token ids")
     with Tokens.write(out) as draft:
-        for split in SPLITS:
-            lines = split_lines(tokenizer, dataset.split(split), split, settings, audit, tally)
-            write_table(draft.folder / f"{split}.parquet", lines)
+        with quarantine(draft.folder / "quarantine.parquet", settings) as left_out:
+            for split in SPLITS:
+                file = dataset.split(split)
+                lines = split_lines(tokenizer, file, split, settings, audit, tally, left_out)
+                write_table(draft.folder / f"{split}.parquet", lines)
         audit.check()
         check_counts(tally)
         draft.facts = gather(tokenizer, tally, settings)
@@ -65,8 +71,12 @@ def split_lines(
     settings: TokenizationSettings,
     audit: Audit,
     tally: Tally,
+    left_out: Quarantine,
 ) -> "Iterator[pa.Table]":
-    """Yield the lines of one split, a batch at a time, entering each in ledger and tally."""
+    """Yield the lines of one split, a batch at a time, entering each in ledger and tally.
+
+    Rows that are too long may go to `left_out` instead.
+    """
     import pyarrow as pa
 
     tally.open(split)
@@ -79,6 +89,7 @@ def split_lines(
             place = partial(place_of, columns)
             keep = audit.admit(ledger, place)
             tally.add(split, ledger, flat, keep, place)
+            left_out.add(split, batch, ledger, keep)
             table = make_table(lines, flat, ledger, batch)
             kept = table if keep.all() else table.filter(pa.array(keep))
         yield kept

@@ -49,7 +49,7 @@ def trained_schema() -> pa.Schema:
 def read_accepted(folder: Path | None) -> Accepted:
     """Return what `folder` remembers; nothing where it is missing or empty.
 
-    Raises `ArtefactError` for a file that cannot be read.
+    Raises `ArtefactError` for a file that cannot be read, or that DVC keeps and has not brought.
     """
     return Accepted(
         holdout=_table(folder, HOLDOUT, holdout_schema()),
@@ -103,12 +103,25 @@ def _united(old: pa.Table, new: pa.Table) -> pa.Table:
 def _table(folder: Path | None, name: str, schema: pa.Schema) -> pa.Table:
     import pyarrow.parquet as pq
 
-    if folder is None or not (folder / name).exists():
+    if folder is None or not _here(folder / name):
         return schema.empty_table()
     try:
         return pq.read_table(folder / name, schema=schema)
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(folder / name, error) from error
+
+
+def _here(file: Path) -> bool:
+    """Say whether a file is there; one that DVC keeps must be, or nothing would be guarded."""
+    if file.exists():
+        return True
+    note = file.with_name(f"{file.name}.dvc")
+    if note.exists():
+        raise ArtefactError(
+            f"{file.name} of {file.parent.name} is kept by DVC, but its content is not here",
+            fix=f"dvc pull data/accepted/{file.parent.name}/{note.name}",
+        )
+    return False
 
 
 def _profile(folder: Path | None) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from components.validation.identity import SPLITS
 from components.validation.settings import ValidationSettings
 
 FORMAT, LABEL = "format fault", "label fault"
-EMPTY_TEXT, EMPTY_ANSWER = "empty text", "empty answer"
+EMPTY_TEXT, EMPTY_ANSWER, EMPTY_REJECTED = "empty text", "empty answer", "empty rejected answer"
 KEPT, QUARANTINED_SHARE = "rows kept", "share of rows quarantined"
 
 
@@ -54,6 +54,9 @@ def row_checks(format_settings: FormatSettings, settings: ValidationSettings) ->
     if format_settings.kind != "text":
         says = "the answer is not empty"
         checks.append(Check("not_empty", severity.not_empty, EMPTY_ANSWER, says))
+    if format_settings.kind == "preference":
+        says = "the rejected answer is not empty"
+        checks.append(Check("not_empty", severity.not_empty, EMPTY_REJECTED, says))
     checks += [
         Check(name, getattr(severity, name), name, says)
         for name, says in text_sentences(settings).items()

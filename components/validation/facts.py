@@ -132,14 +132,22 @@ def _quarantined_rows(outcome: Outcome) -> dict[str, list[dict[str, Any]]]:
 
 
 def _warned_rows(outcome: Outcome) -> dict[str, list[dict[str, Any]]]:
-    """Return for each expectation that only warns the first rows that do not meet it."""
+    """Return for each expectation that only warns the first rows that do not meet it.
+
+    A figure of the whole data set is about no row: it stands with its value and what was expected.
+    """
     first: dict[str, dict[int, str]] = {}
     for finding in outcome.findings:
         if finding.check.severity == "warn" and len(finding.faults):
             pairs = zip(finding.faults.index.tolist(), finding.faults.values, strict=True)
             rows = first.setdefault(finding.check.name, {})
             rows |= dict(list(pairs)[: SHOWN - len(rows)])
-    return {name: shown(outcome.rows, rows) for name, rows in sorted(first.items())}
+    found = {name: shown(outcome.rows, rows) for name, rows in first.items()}
+    for finding in outcome.findings:
+        if finding.check.severity == "warn" and finding.figure is not None and not finding.success:
+            value = f"{finding.figure:.4g} ({finding.check.says})"
+            found.setdefault(finding.check.name, []).append({"row": "", "value": value, "text": ""})
+    return dict(sorted(found.items()))
 
 
 def shown(rows: Rows, found: dict[int, str]) -> list[dict[str, Any]]:

@@ -111,7 +111,9 @@ class Reader:
         arrays = [pa.array(self.columns[field.name], field.type) for field in schema]
         table = pa.Table.from_arrays(arrays, schema=schema)
         faults = {column: Faults.of(found) for column, found in self.faults.items()}
-        return Chunk(table, faults | look_at(table["text"], table["answer"], self.plan.settings))
+        rejected = table["rejected"] if self.plan.format.kind == "preference" else None
+        found = look_at(table["text"], table["answer"], rejected, self.plan.settings)
+        return Chunk(table, faults | found)
 
     def _read(self, fields: dict[str, Any]) -> Example | None:
         at = len(self.columns["row"])

@@ -92,7 +92,8 @@ class ValidationSettings(Settings):
     leaves near copies alone everywhere. `scripts` are Unicode script names
     (Latin, Cyrillic, Han, …), `min_script_share` the share of a text's letters in them.
     `languages` are ISO 639 codes (the `language` extra), and count where fastText is at least
-    `min_language_score` sure. `presidio` looks for names and places too (the `presidio` extra).
+    `min_language_score` sure. `presidio` looks for names and places too (the `presidio` extra) in
+    texts of `presidio_language`, read by the spaCy pipeline `presidio_model` (null: the small one).
     `toxic_words` replaces the list of words that count as toxic.
     `contamination_words` is the length of a run of words that no text may share with an evaluation
     set. `max_psi` and `max_ks` bound the drift from the last accepted data.
@@ -111,6 +112,8 @@ class ValidationSettings(Settings):
     min_language_score: float = Field(default=0.5, ge=0, le=1)
     personal_data: tuple[PersonalData, ...] = ("email", "phone", "card", "iban", "ip", "secret")
     presidio: bool = False
+    presidio_language: str = "en"
+    presidio_model: str | None = None
     toxic_words: tuple[str, ...] = ()
     max_toxic_share: float = Field(default=0.2, ge=0, le=1)
     near_duplicate_threshold: float | None = Field(default=0.8, gt=0, le=1)

@@ -33,9 +33,15 @@ def _found(
 ) -> Iterator[str]:
     for name, count in counts.items():
         first = rows.get(name, ())[:SHOWN]
-        named = "; ".join(f"{one['row']} ({one['value'][:60]})" for one in first)
+        named = "; ".join(map(_one, first))
         more = ", …" if count > len(first) and first else ""
         yield f"{word}: {count:,} for {name}" + (f": {named}{more}" if named else "")
+
+
+def _one(found: dict[str, Any]) -> str:
+    """Return place and value of what was found; a figure has no place, an empty text no value."""
+    row, value = found["row"], found["value"][:60]
+    return f"{row} ({value})" if row and value else row or value
 
 
 def _cleaned(facts: dict[str, Any]) -> Iterator[str]:

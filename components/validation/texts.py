@@ -14,10 +14,17 @@ from components.validation.settings import ValidationSettings
 Found = Sequence[str | None]
 
 
-def look_at(texts: Any, answers: Any, settings: ValidationSettings) -> dict[str, Faults]:
+IN_REJECTED = ("encoding", "html", "personal_data")
+"""Faults of a rejected answer too; short, rude or in another language it may be on purpose."""
+
+
+def look_at(
+    texts: Any, answers: Any, rejected: Any | None, settings: ValidationSettings
+) -> dict[str, Faults]:
     """Return the faults of texts and answers (Arrow string arrays) by column of faults.
 
-    A row without a text has been found at fault already.
+    `rejected` are the rejected answers, of preferences only: no text holds them. A row without a
+    text has been found at fault already.
     """
     import numpy as np
     import pyarrow.compute as pc
@@ -25,9 +32,22 @@ def look_at(texts: Any, answers: Any, settings: ValidationSettings) -> dict[str,
     there = np.flatnonzero(pc.is_valid(texts).to_numpy())
     texts, answers = (column.take(there).combine_chunks() for column in (texts, answers))
     faults = {checks.EMPTY_TEXT: _empty(texts), checks.EMPTY_ANSWER: _empty(answers)}
+    if rejected is not None:
+        rejected = rejected.take(there).combine_chunks()
+        faults[checks.EMPTY_REJECTED] = _empty(rejected)
     for name in checks.text_sentences(settings):
-        faults[name] = Faults.where(DETECTORS[name](texts, settings))
+        found = DETECTORS[name](texts, settings)
+        if rejected is not None and name in IN_REJECTED:
+            found = _either(found, DETECTORS[name](rejected, settings))
+        faults[name] = Faults.where(found)
     return {name: found.among(there) for name, found in faults.items() if len(found)}
+
+
+def _either(found: Found, in_rejected: Found) -> Found:
+    return [
+        one or (other and f"rejected answer: {other}")
+        for one, other in zip(found, in_rejected, strict=True)
+    ]
 
 
 def _empty(texts: Any) -> Faults:
@@ -80,7 +100,8 @@ def _personal_data(texts: Any, settings: ValidationSettings) -> Found:
         return found
     from components.validation.detect.presidio import presidio_data
 
-    return [one or other for one, other in zip(found, presidio_data(texts), strict=True)]
+    named = presidio_data(texts, language=settings.presidio_language, model=settings.presidio_model)
+    return [one or other for one, other in zip(found, named, strict=True)]
 
 
 def _toxicity(texts: Any, settings: ValidationSettings) -> Found:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.contracts.artefacts import write_json
 from components.contracts.events import Context
@@ -20,6 +20,7 @@ from components.scoring.items import Item
 from components.scoring.lm import CausalLM
 from components.scoring.metrics import summarise
 from components.scoring.tables import read_items, write_scores
+from components.verification.champion import Rival
 from components.verification.parity import (
     Agreement,
     Parity,
@@ -30,6 +31,9 @@ from components.verification.parity import (
 )
 from components.verification.settings import VerificationSettings
 from components.verification.speed import measure_speed
+
+if TYPE_CHECKING:
+    from components.verification.variant_tasks import VariantTasks
 
 SPEED = "speed.json"
 PRECISION = ("fp32", "bf16", "fp16", "int8", "int4")
@@ -45,8 +49,12 @@ def verify(
     *,
     out: Path,
     context: Context,
+    champion: Path | None = None,
 ) -> Verification:
     """Score every exported file in ONNX Runtime and compare the most precise one with torch.
+
+    `champion` is the folder of the file that is in use now, where there is one: it answers the same
+    items and tasks, and each variant is compared with it.
 
     Writes one Parquet table of per-item scores a variant. A file that differs from torch is a
     result (`facts["parity"]["passed"]` is false), not an error: the gate judges it. Speeds are no
@@ -70,6 +78,7 @@ def verify(
             "parity": parity_facts(reference_variant(onnx.variants), parity, settings),
             "variants": {},
         }
+        tasks = variant_tasks(base, evaluation, context)
         for name in onnx.variants:
             speeds[name] = measure_speed(
                 open_variant(onnx, name), beginnings(items, prefix), settings
@@ -78,7 +87,17 @@ def verify(
             facts = _score(lm, name, items, prefix, draft.folder, context)
             facts["bytes"] = onnx.facts["variants"][name]["bytes"]
             facts["agreement"] = against(lm, name, parity, onnx).facts()
+            if tasks is not None:
+                whole = open_variant(onnx, name)
+                facts["tasks"] = tasks.put(whole, name, draft.folder / "tasks")
             draft.facts["variants"][name] = facts
+        if champion is not None:
+            rival = Rival(
+                champion, onnx.variant(onnx.variants[0]), onnx.facts["execution_provider"]
+            )
+            draft.facts["champion"] = rival.answer(items, prefix, tasks, draft.folder, context)
+        if tasks is not None:
+            draft.facts["comparisons"] = tasks.comparisons()
     context.scratch.mkdir(parents=True, exist_ok=True)
     write_json(context.scratch / SPEED, speeds)
     return Verification.open(out)
@@ -99,6 +118,20 @@ def against(lm: CausalLM, name: str, parity: Parity, onnx: Onnx) -> Agreement:
 def reference_variant(variants: Sequence[str]) -> str:
     """Return the most precise of the variants: the one that is held against torch."""
     return min(variants, key=PRECISION.index)
+
+
+def variant_tasks(
+    base: BaseModelFolder, evaluation: Evaluation, context: Context
+) -> "VariantTasks | None":
+    """Return the tasks that the evaluation asked, for the exported files; None if it asked none."""
+    if not evaluation.facts.get("tasks"):
+        return None
+    from components.scoring.requests import Desk
+    from components.scoring.voice import load_voice
+    from components.verification.variant_tasks import VariantTasks
+
+    desk = Desk(load_voice(base.model), context.root, context.events, "verify")
+    return VariantTasks(evaluation, desk)
 
 
 @contextmanager

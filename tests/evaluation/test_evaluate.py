@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.contracts.events import Context
-from components.contracts.kinds import Adapter, BaseModelFolder, Tokens
+from components.contracts.kinds import Adapter, BaseModelFolder, Dataset, Tokens
 from components.evaluation.evaluate import evaluate
 from components.evaluation.settings import EvaluationSettings
 from components.scoring.tables import read_scores
@@ -23,6 +23,7 @@ def adapter(
 
 def test_training_shows_in_the_scores(
     tiny_base: BaseModelFolder,
+    dataset: Dataset,
     tiny_tokens: Tokens,
     adapter: Adapter,
     context: Context,
@@ -30,6 +31,7 @@ def test_training_shows_in_the_scores(
 ) -> None:
     found = evaluate(
         tiny_base,
+        dataset,
         tiny_tokens,
         adapter,
         EvaluationSettings(max_samples=20),

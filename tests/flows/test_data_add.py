@@ -10,7 +10,9 @@ from toy_project import Toy
 from components.contracts.errors import DataError, RecipeError, SourceError, TunelineError
 from components.contracts.kinds import Dataset
 from components.validation.accepted import read_accepted
+from flows.data_accept import accept, to_accept_first
 from flows.data_add import add, validate_now
+from flows.graph import changed_stages
 from flows.recipe import load_recipe
 from flows.source_path import with_path
 
@@ -59,6 +61,21 @@ def test_test_rows_that_were_there_are_guarded(versions_here: Toy) -> None:
     facts = Dataset.open(versions_here.root / "data/tiny/dataset").facts
     assert 0 < len(accepted.holdout) < facts["splits"]["test"]
     assert accepted.profile is not None
+
+
+def test_a_tested_data_set_is_to_be_accepted_before_others_replace_it(versions_here: Toy) -> None:
+    root, sheet = versions_here.root, versions_here.root / "recipes/tiny.yaml"
+    (root / "data/tiny/evaluation").mkdir()
+    assert to_accept_first(root, "tiny", changed_stages(root, "tiny")) is None, "nothing changed"
+
+    text = sheet.read_text(encoding="utf-8")
+    sheet.write_text(text.replace("seed: 7", "seed: 8", 1), encoding="utf-8")
+    said = to_accept_first(root, "tiny", changed_stages(root, "tiny"))
+    assert said is not None
+    assert "`tuneline data accept tiny`" in said
+
+    accept(root, "tiny")
+    assert to_accept_first(root, "tiny", changed_stages(root, "tiny")) is None
 
 
 def test_what_is_there_already_changes_nothing(versions_here: Toy, tmp_path: Path) -> None:

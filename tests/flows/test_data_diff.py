@@ -12,13 +12,14 @@ from toy_project import Toy
 
 from components.contracts.errors import ArtefactError, RecipeError
 from components.contracts.kinds import Dataset
-from flows.data_diff import DataDiff, diff, print_diff
+from flows.data_diff import DataDiff, diff
+from flows.data_diff_page import print_diff
 from flows.data_log import log, print_log
 
 
-def printed(show: object, value: object) -> str:
+def printed(show: object, *values: object) -> str:
     console = Console(file=io.StringIO(), width=200)
-    show(value, console)  # type: ignore[operator]
+    show(*values, console)  # type: ignore[operator]
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
@@ -33,6 +34,7 @@ def test_added_rows_are_told_by_split(versions_here: Toy) -> None:
     assert found.added.examples[0].place.startswith("more.jsonl:")
     assert set(found.labels_after) == {"good", "fair", "poor"}
     assert found.drift["new_words"] > 0
+    assert found.quarantined_before["duplicate"] == found.quarantined_after["duplicate"] == 3
     assert diff(versions_here.root, "tiny", "HEAD~1") == found.model_copy(update={"new": None})
     assert DataDiff.model_validate(json.loads(found.model_dump_json())) == found
 
@@ -98,7 +100,7 @@ def test_what_is_not_there_is_told(versions_here: Toy) -> None:
     with pytest.raises(RecipeError, match=r"no recipe 'tinny'.*did you mean 'tiny'"):
         diff(root, "tinny", "HEAD")
     shutil.rmtree(root / "data/tiny/dataset")
-    with pytest.raises(ArtefactError, match="not a whole artefact"):
+    with pytest.raises(ArtefactError, match="no data set of recipe 'tiny' here"):
         diff(root, "tiny", "HEAD")
 
 
@@ -117,9 +119,9 @@ def test_the_log_has_a_line_for_each_version(versions_here: Toy) -> None:
     assert (second.rows, second.quarantined) == (facts["splits"], facts["rows"]["quarantined"])
     assert second.cached
     assert first.cached
-    text = printed(print_log, [second, first])
+    text = printed(print_log, "tiny", [second, first])
     assert second.commit is not None
-    assert second.commit[:10] in text
+    assert second.commit[:8] in text
     assert "more data" in text
 
 
@@ -132,7 +134,7 @@ def test_the_working_copy_comes_first_where_it_differs(versions_here: Toy) -> No
     here, *rest = log(root, "tiny")
     assert (here.commit, here.dataset) == (None, hashes[1])
     assert [one.dataset for one in rest] == hashes
-    assert "not committed" in printed(print_log, [here])
+    assert "not committed" in printed(print_log, "tiny", [here])
 
 
 def test_a_commit_that_left_the_data_alone_is_no_version(versions_here: Toy) -> None:
@@ -146,7 +148,7 @@ def test_the_log_tells_what_is_not_here(versions_here: Toy) -> None:
     shutil.rmtree(versions_here.root / ".dvc/cache")
     versions = log(versions_here.root, "tiny")
     assert [(one.cached, one.rows) for one in versions] == [(False, None)] * 2
-    assert "dvc fetch --all-commits" in printed(print_log, versions)
+    assert "dvc fetch --all-commits" in printed(print_log, "tiny", versions)
 
 
 def test_without_a_history_there_are_no_versions(versions_here: Toy) -> None:
@@ -154,7 +156,7 @@ def test_without_a_history_there_are_no_versions(versions_here: Toy) -> None:
     (versions_here.root / "dvc.lock").unlink(missing_ok=True)
     assert log(versions_here.root, "tiny") == []
     assert (versions_here.root / INPUTS / "rows.jsonl").exists()
-    assert "tuneline run" in printed(print_log, [])
+    assert "tuneline run" in printed(print_log, "tiny", [])
 
 
 def test_no_git_is_told(versions_here: Toy) -> None:

@@ -60,6 +60,15 @@ def test_an_unknown_key_gets_a_suggestion_and_the_allowed_keys(project: Path) ->
     assert "learning_rate" in said
 
 
+def test_an_unknown_key_of_a_task_gets_them_too(project: Path) -> None:
+    said = fault(
+        project, "evaluation:\n", "evaluation:\n  tasks: [{task: choice, num_fewshots: 3}]\n"
+    )
+
+    assert "evaluation.tasks.0.num_fewshots: unknown key; did you mean 'num_fewshot'?" in said
+    assert "apply_chat_template" in said
+
+
 def test_an_unknown_section_gets_a_suggestion(project: Path) -> None:
     said = fault(project, "\nexport:", "\nexprot:")
 
@@ -149,6 +158,13 @@ def test_a_name_cannot_lead_out_of_the_folder(project: Path) -> None:
         load_recipe(project, "../good")
 
 
+@pytest.mark.parametrize("name", ["accepted", "inputs"])
+def test_a_name_that_a_folder_of_the_data_has_is_refused(project: Path, name: str) -> None:
+    (project / "recipes" / f"{name}.yaml").write_text(GOOD, encoding="utf-8")
+    with pytest.raises(RecipeError, match=rf"cannot have the name '{name}': data/{name}/ holds"):
+        load_recipe(project, name)
+
+
 def test_a_recipe_that_is_not_on_the_line_says_how_to_add_it(project: Path) -> None:
     (project / "recipes" / "new.yaml").write_text(GOOD, encoding="utf-8")
     with pytest.raises(RecipeError, match="tuneline run new --add"):
@@ -208,6 +224,22 @@ def test_a_local_input_in_another_recipe_s_folder_is_refused(project: Path) -> N
         load_recipe(project, "mine")
 
 
+def test_a_url_where_a_file_is_wanted_names_what_to_do(project: Path) -> None:
+    file = project / "recipes" / "good.yaml"
+    tiny = (REPOSITORY / "recipes" / "tiny.yaml").read_text(encoding="utf-8")
+    url = "s3://bucket/rows.jsonl"
+    file.write_text(tiny.replace("data/inputs/tiny/rows.jsonl", url), encoding="utf-8")
+    with pytest.raises(RecipeError, match=f"source.path: found '{url}'.* local path") as error:
+        load_recipe(project, "good")
+    assert f'write source: {{kind: url, url: "{url}", …}}' in str(error.value.fix)
+
+    sets = f"validation:\n  contamination: [{{path: '{url}'}}]"
+    file.write_text(GOOD.replace("validation:", sets, 1), encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"validation.contamination.0.path: .* local") as error:
+        load_recipe(project, "good")
+    assert error.value.fix == "bring it to data/inputs/good/ and name it there"
+
+
 def test_an_evaluation_set_in_another_folder_is_refused(project: Path) -> None:
     tiny = (REPOSITORY / "recipes" / "tiny.yaml").read_text(encoding="utf-8")
     (project / "recipes" / "mine.yaml").write_text(
@@ -220,6 +252,15 @@ def test_an_evaluation_set_in_another_folder_is_refused(project: Path) -> None:
 
     with pytest.raises(RecipeError, match=r"contamination\.0\.path: found 'elsewhere/test\.jsonl'"):
         load_recipe(project, "mine")
+
+
+def test_a_task_over_rows_in_another_folder_is_refused(project: Path) -> None:
+    task = "tasks: [{task: choice, dataset_path: data/inputs/other/rows.jsonl}]"
+    text = GOOD.replace("evaluation:\n", f"evaluation:\n  {task}\n")
+    (project / "recipes" / "good.yaml").write_text(text, encoding="utf-8")
+
+    with pytest.raises(RecipeError, match=r"evaluation: found 'data/inputs/other/rows\.jsonl'"):
+        load_recipe(project, "good")
 
 
 def test_a_recipe_put_on_the_line_gets_its_folders(project: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from toy_project import Toy
 
 from components.contracts.events import Heard
+from components.contracts.kinds import Dataset
 from flows import live
 from flows.live import LiveCurve
 from flows.recipe import load_recipe
@@ -94,6 +95,27 @@ def test_artefacts_go_below_the_project(toy_here: Toy) -> None:
 
     run = client().get_run(opened(toy_here))
     assert run.info.artifact_uri.startswith((toy_here.root / "mlflow/artifacts/toy").as_uri())
+
+
+def test_the_pages_on_the_data_and_its_counts_reach_the_run(toy_here: Toy) -> None:
+    from flows.store import client
+    from flows.tracking import record_stage
+
+    with Dataset.write(toy_here.root / "data/toy/dataset") as draft:
+        (draft.folder / "docs").mkdir()
+        for name in ("index", "rows"):
+            (draft.folder / f"docs/{name}.html").write_text("<p>4 rows in</p>", encoding="utf-8")
+        draft.facts = {"rows": {"in": 4, "kept": 3, "quarantined": 1}, "quarantined": {"html": 1}}
+    run = opened(toy_here)
+    record_stage(toy_here.root, run, "toy", "validate", StageRecord(outcome="ran"), "0" * 32)
+
+    found = {one.path for one in client().list_artifacts(run, "data_docs")}
+    assert found == {"data_docs/index.html", "data_docs/rows.html"}
+    metrics = client().get_run(run).data.metrics
+    assert metrics["validate.rows.kept"] == 3
+    assert metrics["validate.quarantined.html"] == 1
+    (read,) = client().get_run(run).inputs.dataset_inputs
+    assert read.dataset.digest == "0" * 32
 
 
 def test_the_record_credits_the_run_that_made_an_artefact() -> None:

@@ -59,15 +59,15 @@ PUBLIC: list[tuple[dict[str, Any], Any]] = [
         settings(kind="summarization", document="text"),
     ),
     ({"source": "x", "target": "x"}, settings(kind="translation")),
-    ({"prompt": "x", "prompt_id": "x", "messages": TURNS}, settings(kind="messages")),
-    ({"conversations": TURNS}, settings(kind="messages", messages="conversations")),
+    ({"prompt": "x", "prompt_id": "x", "messages": TURNS}, settings(kind="messages", tools=None)),
+    ({"conversations": TURNS}, settings(kind="messages", messages="conversations", tools=None)),
     (
         {"id": "1", "conversations": SHARES, "system": "x"},
-        settings(kind="sharegpt"),
+        settings(kind="sharegpt", tools=None),
     ),
     (
         {"messages": SHARES},
-        settings(kind="sharegpt", conversations="messages", system_column=None),
+        settings(kind="sharegpt", conversations="messages", system_column=None, tools=None),
     ),
     (
         {"prompt": "x", "chosen": TURNS, "rejected": TURNS, "messages": TURNS, "score_chosen": 1},

@@ -1,24 +1,12 @@
-"""Every format: the example it makes of a row, and what it says of a row that does not fit."""
+"""Every format: the example it makes of a row, and what it says of a missing column."""
 
-from itertools import cycle
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from made_examples import NAMES, settings, turns
 
-from components.formats.example import Example, Message, RowError
+from components.formats.example import Example, RowError
 from components.formats.read import FORMATS, columns, read, used_columns
-from components.formats.settings import FormatSettings
-
-NAMES = ("negative", "neutral", "positive")
-
-
-def turns(*said: str, system: str | None = None) -> tuple[Message, ...]:
-    """Return a system turn, if there is one, then the user's and the assistant's in turn."""
-    first = [("system", system)] if system is not None else []
-    pairs = [*first, *zip(cycle(("user", "assistant")), said, strict=False)]
-    return tuple(Message(role=role, content=content) for role, content in pairs)
-
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], Example]] = {
     "alpaca": (
@@ -136,10 +124,6 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], Example]] = {
 }
 
 
-def settings(values: dict[str, Any]) -> Any:
-    return TypeAdapter(FormatSettings).validate_python(values)
-
-
 def test_every_format_has_a_case() -> None:
     assert set(CASES) == set(FORMATS)
 
@@ -163,143 +147,6 @@ def test_each_needed_column_is_missed(kind: str) -> None:
         with pytest.raises(RowError, match=f"column '{name}' is null") as error:
             read({**fields, name: None}, settings(values))
         assert error.value.kind == "null"
-
-
-@pytest.mark.parametrize(
-    ("rating", "label"),
-    [
-        ("-4", "negative"),
-        ("-0.51", "negative"),
-        ("-0.5", "neutral"),
-        (0, "neutral"),
-        (0.5, "neutral"),
-        ("0.500001", "positive"),
-        (4.0, "positive"),
-    ],
-)
-def test_ratings_fall_into_bins(rating: Any, label: str) -> None:
-    bins = {"column": "rating", "bins": [-0.5, 0.5], "names": NAMES}
-    example = read(
-        {"text": "x", "rating": rating}, settings({"kind": "classification", "label": bins})
-    )
-    assert (example.answer, example.choices[example.target]) == (label, label)
-
-
-@pytest.mark.parametrize("rating", ["much", "", "nan", "inf", True])
-def test_a_rating_must_be_a_number(rating: Any) -> None:
-    bins = {"column": "rating", "bins": [0], "names": ["low", "high"]}
-    with pytest.raises(RowError, match="not a number") as error:
-        read({"text": "x", "rating": rating}, settings({"kind": "classification", "label": bins}))
-    assert error.value.kind == "label"
-
-
-def test_an_unknown_label_lists_the_known_ones() -> None:
-    known = settings({"kind": "classification", "label": {"column": "label", "names": NAMES}})
-    with pytest.raises(RowError) as error:
-        read({"text": "x", "label": "positiv"}, known)
-    assert error.value.kind == "label"
-    assert error.value.value == "positiv"
-    assert "did you mean 'positive'?" in str(error.value)
-    assert "negative, neutral, positive" in str(error.value)
-
-
-def test_label_values_are_translated() -> None:
-    label = {"column": "label", "names": ["no", "yes"], "values": {0: "no", 1: "yes"}}
-    spam = settings({"kind": "classification", "label": label})
-    assert read({"text": "x", "label": 1}, spam).answer == "yes"
-    assert read({"text": "x", "label": "0"}, spam).answer == "no"
-    with pytest.raises(RowError, match="label 2 in column 'label' is not known"):
-        read({"text": "x", "label": 2}, spam)
-
-
-USER, BOT = {"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}
-HUMAN, GPT = {"from": "human", "value": "x"}, {"from": "gpt", "value": "y"}
-
-BAD_ROWS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-    ({"kind": "messages"}, {"messages": said}, text)
-    for said, text in [
-        ("hi", "column 'messages' must hold a list of turns, not 'hi'"),
-        ([], r"must hold a list of turns, not \[\]"),
-        ([{"role": "user"}], "turn 1 must have role and content"),
-        ([USER, {"role": "asistant", "content": "y"}], "turn 2 .*did you mean 'assistant'"),
-        ([{"role": "user", "content": 7}], "turn 1 has no text"),
-        ([USER, BOT, USER], "the last turn is the user's"),
-    ]
-]
-BAD_ROWS += [
-    ({"kind": "sharegpt"}, {"conversations": said}, text)
-    for said, text in [
-        ("hi", "column 'conversations' must hold a list of turns"),
-        ([HUMAN, {"value": "y"}], "turn 2 must have from and value"),
-        ([{"from": "humn", "value": "x"}, GPT], "turn 1 is from 'humn'; did you mean 'human'"),
-        ([HUMAN, {"from": "gpt", "value": None}], "turn 2 has no text"),
-        ([HUMAN, GPT, HUMAN], "the last turn is the user's"),
-        ([HUMAN, {"from": "observation", "value": "1"}, GPT], "turn 2 is a tool's.*leave such"),
-        ([HUMAN, {"from": "function_call", "value": "1"}, GPT], "turn 2 is a tool's"),
-    ]
-]
-BAD_ROWS += [
-    ({"kind": "alpaca"}, {"instruction": "a", "output": "b", **more}, text)
-    for more, text in [
-        ({"input": 3}, "column 'input' holds int, not text"),
-        ({"history": "hi"}, r"column 'history' must hold a list of \[instruction, output\] pairs"),
-        ({"history": [["a", "b"], ["a"]]}, r"'history', pair 2 must be \[instruction, output\]"),
-        ({"history": [["a", None]]}, "'history', pair 1 holds NoneType, not text"),
-    ]
-]
-BAD_ROWS += [
-    ({"kind": "question_answering"}, {"question": "a", "context": "b", "answers": found}, text)
-    for found, text in [
-        (7, "column 'answers' must hold a text, a list of texts or {'text': .*, not 7"),
-        (["a", 1], "must hold a text"),
-        ({"answer": "a"}, "must hold a text"),
-        ([], "column 'answers' accepts no answer; .*format.no_answer"),
-        ({"text": []}, "accepts no answer"),
-    ]
-]
-BAD_ROWS += [
-    ({"kind": "preference"}, row, text)
-    for row, text in [
-        ({"chosen": "a", "rejected": "b"}, "there is no prompt: column 'prompt' is missing"),
-        ({"chosen": [BOT], "rejected": [{**BOT, "content": "z"}]}, "there is no prompt"),
-        ({"prompt": "x", "chosen": "a", "rejected": "a"}, "the same answer: 'a'"),
-        ({"chosen": [USER, BOT], "rejected": [USER, BOT]}, "the same answer: 'y'"),
-        (
-            {"chosen": [USER, BOT, USER, BOT], "rejected": [USER, {**BOT, "content": "z"}]},
-            "column 'chosen' goes on for 3 turns",
-        ),
-        (
-            {"prompt": "z", "chosen": [USER, BOT], "rejected": [USER, {**BOT, "content": "z"}]},
-            "column 'prompt' holds 'z', but chosen and rejected begin with 'x'",
-        ),
-        ({"prompt": "x", "chosen": [USER], "rejected": "a"}, "the last turn is the user's"),
-        ({"prompt": "x", "chosen": 1, "rejected": "a"}, "column 'chosen' holds int, not text"),
-    ]
-]
-LANGUAGES = {"source_language": "en", "target_language": "de", "translation": "t"}
-BAD_ROWS += [
-    ({"kind": "translation", **LANGUAGES}, {"t": "tea"}, "must hold a text a language, not 'tea'"),
-    (
-        {"kind": "translation", **LANGUAGES},
-        {"t": {"en": "tea", "fr": "thé"}},
-        r"column 't' has no text in 'de' \(languages: en, fr\)",
-    ),
-    (
-        {"kind": "prompt_completion"},
-        {"prompt": "a", "completion": [BOT, USER, BOT]},
-        "column 'completion' holds 3 turns",
-    ),
-    ({"kind": "summarization"}, {"document": ["a"], "summary": "b"}, "holds list, not text"),
-]
-
-
-@pytest.mark.parametrize(("values", "fields", "said"), BAD_ROWS)
-def test_a_bad_row_says_what_is_wrong(
-    values: dict[str, Any], fields: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(RowError, match=said) as error:
-        read(fields, settings(values))
-    assert error.value.kind == "value"
 
 
 def test_what_both_conversations_begin_with_is_the_prompt() -> None:
@@ -345,42 +192,3 @@ def test_the_translation_prompt_names_what_is_known() -> None:
     for languages, prompt in said.items():
         example = read(row, settings({"kind": "translation", **dict(languages)}))
         assert example.messages[0]["content"] == prompt
-
-
-@pytest.mark.parametrize(
-    ("label", "said"),
-    [
-        ({"column": "r", "names": ["a", "b"], "bins": [0, 1]}, "2 names need 1 bins"),
-        ({"column": "r", "names": ["a", "b", "c"], "bins": [1, 0]}, "bins must rise"),
-        ({"column": "r", "names": ["a", "a"]}, "differ"),
-        ({"column": "r", "names": ["a", "b"], "values": {"0": "c"}}, "not in names"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(label: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
-        settings({"kind": "classification", "label": label})
-
-
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        (CASES["classification"][0] | {"template": "Rate."}, r"template must contain \{text\}"),
-        ({"kind": "alpaca", "template": "{instruction}"}, r"template must contain \{input\}"),
-        ({"kind": "alpaca", "template_without_input": "x"}, "template_without_input must contain"),
-        ({"kind": "question_answering", "template": "{question}"}, r"contain \{context\}"),
-        ({"kind": "summarization", "template": "{documnt}"}, r"contain \{document\}"),
-        ({"kind": "translation", "template": "{target}"}, r"contain \{source\}"),
-        (
-            {"kind": "translation", "template": "{source} {target_language}"},
-            "so target_language is needed",
-        ),
-        ({"kind": "translation", "translation": "t"}, "needs source_language"),
-        (
-            {"kind": "translation", "source_language": "en", "target_language": "en"},
-            "must differ",
-        ),
-    ],
-)
-def test_a_prompt_that_leaves_something_out_is_refused(values: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
-        settings(values)

@@ -1,6 +1,7 @@
 """What `tuneline data` shows of a line that was really run."""
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from tests_line import Line
 
 from components.contracts.errors import ArtefactError, DataError
 from components.contracts.kinds import Dataset
-from flows.data_mask import show_mask
+from flows.data_mask import read_mask, show_mask
 from flows.data_show import open_dataset, show_dataset
 
 
@@ -47,6 +48,7 @@ def test_the_page_tells_what_was_left_out_and_why(dataset: Dataset) -> None:
         assert label in shown
     assert shown.index("train ") < shown.index("validation ") < shown.index("test ")
     assert "█" in shown
+    assert "rows left out" in shown
 
 
 def test_rows_are_never_read_as_markup(dataset: Dataset) -> None:
@@ -59,25 +61,25 @@ def test_rows_are_never_read_as_markup(dataset: Dataset) -> None:
 
 def test_trained_tokens_stand_apart(root: Path) -> None:
     console, text = page()
-    show_mask(root, "tiny", "train", 3, console)
+    show_mask(read_mask(root, "tiny", "train", 3), console)
     shown = text.getvalue()
     answer = shown.partition("⟦")[2].partition("⟧")[0]
     assert answer.startswith(("good", "fair", "poor"))
     assert shown.count("⟦") == 1
-    assert "1 answer" in shown
+    assert re.search(r"train row 3 \(rows.jsonl:\d+\): \d+ tokens, \d+ trained, 1 answer", shown)
     console, text = page(terminal=True)
-    show_mask(root, "tiny", "train", 3, console)
+    show_mask(read_mask(root, "tiny", "train", 3), console)
     assert "\x1b[1;32m" in text.getvalue()
     assert "⟦" not in text.getvalue()
 
 
 def test_a_row_that_is_not_there_names_those_that_are(root: Path) -> None:
     with pytest.raises(DataError, match="counted from 1 to"):
-        show_mask(root, "tiny", "test", 10**6, page()[0])
+        read_mask(root, "tiny", "test", 10**6)
 
 
 def test_without_data_the_next_command_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="tuneline run tiny"):
         open_dataset(tmp_path, "tiny")
     with pytest.raises(ArtefactError, match="tuneline run tiny"):
-        show_mask(tmp_path, "tiny", "train", 1, page()[0])
+        read_mask(tmp_path, "tiny", "train", 1)

@@ -71,6 +71,26 @@ def test_rows_read_together_are_rows_read_alone(
     np.testing.assert_allclose(after[0], plain_logits(model, PREFIX + ROWS[2]), atol=2e-5)
 
 
+TRUNKS = [[11, 12, 13], [14], [15, 16, 17, 18, 19, 20]]
+BRANCHES = [[[30, 31], [32], [30, 33, 34]], [[35, 36, 37]], [[38], [39]]]
+
+
+@pytest.mark.parametrize("prefix", [PREFIX, []], ids=["prefix", "none"])
+def test_branches_behind_one_trunk_are_rows_read_alone(
+    family: tuple[Any, bool], prefix: list[int]
+) -> None:
+    model, _ = family
+    found = dict(TorchLM(model).read_branches(prefix, TRUNKS, BRANCHES))
+    assert sorted(found) == [0, 1, 2]
+    for index, (trunk, several) in enumerate(zip(TRUNKS, BRANCHES, strict=True)):
+        first, rest = found[index]
+        assert len(rest) == len(several)
+        for branch, logits in zip(several, rest, strict=True):
+            expected = plain_logits(model, prefix + trunk + branch)[-len(branch) - 1 : -1]
+            np.testing.assert_allclose(first, expected[0], atol=2e-5)
+            np.testing.assert_allclose(logits, expected[1:], atol=2e-5)
+
+
 def test_the_rows_really_depend_on_prefix_and_themselves(family: tuple[Any, bool]) -> None:
     model, _ = family
     other = dict(TorchLM(model).read([30, *PREFIX[1:]], ROWS, KEEP))
@@ -83,10 +103,9 @@ def test_the_rows_really_depend_on_prefix_and_themselves(family: tuple[Any, bool
 
 def test_chunks_hold_every_row_once_and_stay_small() -> None:
     lengths = [700, 5, 400, 300, 900, 2000]
-    rows = [[0] * length for length in lengths]
-    parts = list(chunks(rows, [1] * len(rows)))
-    assert sorted(index for part in parts for index in part) == list(range(len(rows)))
+    parts = list(chunks(lengths, [1] * len(lengths)))
+    assert sorted(index for part in parts for index in part) == list(range(len(lengths)))
     assert all(len(part) == 1 or sum(lengths[i] for i in part) <= 1024 for part in parts)
     assert parts[0] == [1, 3, 2]
-    assert [len(part) for part in chunks([[0] * 300] * 4, [300] * 4)] == [1] * 4
+    assert [len(part) for part in chunks([300] * 4, [300] * 4)] == [1] * 4
     assert list(chunks([], [])) == []

@@ -11,6 +11,7 @@ from components.contracts.errors import DataError, SourceError
 from components.contracts.events import Context
 from components.contracts.kinds import Raw
 from components.sources.ingest import ingest
+from components.sources.local import find_files
 from components.sources.settings import FileRows
 
 DEMO = "data/inputs/demo"
@@ -35,7 +36,7 @@ def rows(raw: Raw) -> list[tuple[str, int, Any]]:
 
 def test_a_folder_of_texts_is_a_row_a_file_in_order_of_names(context: Context) -> None:
     put(context, b_txt="second\n", a__z_txt="first, inside\n", c_md="# third\n\nend")
-    put(context, _hidden="no", c_txt_dvc="no", a___gitkeep="no")
+    put(context, _hidden="no", b_txt_dvc="no", a___gitkeep="no")
     raw = take(context, DEMO)
     assert rows(raw) == [
         ("a/z.txt", 1, {"text": "first, inside\n"}),
@@ -97,10 +98,10 @@ def test_rows_and_other_files_are_not_mixed(context: Context) -> None:
 
 @pytest.mark.parametrize("path", [DEMO, f"{DEMO}/*.jsonl", f"{DEMO}/**/rows.csv"])
 def test_an_empty_folder_says_what_is_there(context: Context, path: str) -> None:
-    put(context, _gitkeep="", notes_txt_dvc="")
+    put(context, _gitkeep="", _notes="")
     with pytest.raises(SourceError, match="no file of rows is there") as error:
         take(context, path)
-    assert "files in demo/: notes.txt.dvc" in str(error.value)
+    assert "files in demo/: none" in str(error.value)
 
 
 def test_a_pattern_cannot_leave_the_inputs(context: Context) -> None:
@@ -150,3 +151,17 @@ def test_the_order_of_files_does_not_hang_on_the_file_system(context: Context) -
     put(context, **{f"{name}_txt": name for name in ("b", "B", "a", "a-b", "10", "9")})
     names = [name for name, _, _ in rows(take(context, DEMO))]
     assert names == sorted(names) == ["10.txt", "9.txt", "B.txt", "a-b.txt", "a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize("path", ["", "/*.jsonl", "/**/*.jsonl", "/b.jsonl"])
+def test_what_dvc_keeps_and_has_not_brought_is_told(context: Context, path: str) -> None:
+    folder = context.root / "data/inputs/demo"
+    folder.mkdir()
+    for name in ("a.jsonl", "b.jsonl"):
+        (folder / name).write_text('{"text": "x"}\n', encoding="utf-8")
+        (folder / f"{name}.dvc").write_text("outs: []\n", encoding="utf-8")
+    assert find_files(f"data/inputs/demo{path}", context.root)
+    (folder / "b.jsonl").unlink()
+    with pytest.raises(SourceError, match=r"b.jsonl is kept by DVC, but .* not here") as error:
+        find_files(f"data/inputs/demo{path}", context.root)
+    assert error.value.fix == "dvc pull data/inputs/demo/b.jsonl.dvc"

@@ -282,3 +282,22 @@ def test_the_hub_out_of_reach_is_a_readable_error(
     settings = HubRows(kind="hub", name="owner/data", revision="a" * 40)
     with pytest.raises(TunelineError, match=r"dataset owner/data at a+ cannot be read"):
         ingest(settings, out=context.root / "out", context=context)
+
+
+def test_a_split_of_a_hub_set_gives_its_rows_in_order(context: Context) -> None:
+    # The library takes a folder for a data set of the hub: the same loader, without a network.
+    folder = context.root / "set"
+    folder.mkdir()
+    for split in ("train", "test"):
+        lines = [json.dumps({"text": f"{split} {n}", "tags": [n, None]}) for n in range(3)]
+        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    settings = HubRows(kind="hub", name=str(folder), revision="a" * 40, split="test")
+    raw = ingest(settings, out=context.root / "out", context=context)
+    rows = [json.loads(line) for line in raw.rows.open(encoding="utf-8")]
+    assert [(one["source"], one["row"]) for one in rows] == [
+        (f"{folder}:test", n) for n in (1, 2, 3)
+    ]
+    assert [one["fields"] for one in rows] == [
+        {"text": f"test {n}", "tags": [n, None]} for n in range(3)
+    ]
+    assert raw.facts["source"]["revision"] == "a" * 40

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from made_tokenizer import made_tokenizer
 
 from components.contracts.artefacts import write_json
 from components.contracts.events import Context
@@ -16,6 +17,7 @@ from components.contracts.kinds import BaseModelFolder, Dataset, Tokens
 from components.contracts.tables import dataset_schema
 from components.tokenization.settings import TokenizationSettings
 from components.tokenization.tokenize import tokenize
+from components.tokenization.tokenizer import Tokenizer, load_tokenizer
 
 
 @pytest.fixture
@@ -74,3 +76,15 @@ def write_dataset(path: Path, splits: dict[str, Sequence[dict[str, Any]]]) -> Da
             table = pa.Table.from_pylist(lines, schema=schema)
             pq.write_table(table, draft.folder / f"{split}.parquet")
     return Dataset.open(path)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Tokenizer]:
+    """A small tokenizer with a chat template, the tokens around a text and other ends."""
+
+    def make(
+        template: str, bos: str, eos: str, stops: list[str], kind: str = "byte-level"
+    ) -> Tokenizer:
+        return load_tokenizer(made_tokenizer(tmp_path, template, bos, eos, stops, kind))
+
+    return make

@@ -5,20 +5,17 @@ small byte-level BPE, so that every answer is more than one token.
 """
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
+from encoded import encode, trained_parts
 from made_rows import chat, talk
-from made_tokenizer import SPECIAL, made_tokenizer
+from made_tokenizer import SPECIAL
 
 from components.contracts.errors import DataError, ModelError
-from components.tokenization.columns import flatten, make_ledger
 from components.tokenization.encode import encode_rows
 from components.tokenization.ledger import Audit
 from components.tokenization.settings import TokenizationSettings
-from components.tokenization.show import marked_ids
-from components.tokenization.tokenizer import Tokenizer, load_tokenizer
+from components.tokenization.tokenizer import Tokenizer
 
 LOOP = "{% for message in messages %}"
 SMOLLM = (
@@ -97,7 +94,6 @@ PHI_3 = (
     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
 )
 
-GPT_2 = "byte-level"
 TALK = ("What is two and two?", " It makes four.", "And three?", "That makes five, héé! 你好")
 
 # template, beginning, end of a text, other ends, where each of the two answers is trained
@@ -124,30 +120,6 @@ CASES = {
     "gemma": (GEMMA, "<s>", "</s>", ["<end_of_turn>"], "It makes four.<end_of_turn>", None),
     "phi-3": (PHI_3, "<s>", "</s>", ["<|end|>"], " It makes four.<|end|>", None),
 }
-
-Encode = Callable[..., tuple[str, Any]]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Callable[..., Tokenizer]:
-    def make(template: str, bos: str, eos: str, stops: list[str], kind: str = GPT_2) -> Tokenizer:
-        return load_tokenizer(made_tokenizer(tmp_path, template, bos, eos, stops, kind))
-
-    return make
-
-
-def encode(tokenizer: Tokenizer, row: dict[str, Any], **settings: Any) -> tuple[str, Any]:
-    """Return the row with its trained parts marked, and its line of the ledger."""
-    chosen = TokenizationSettings(**settings)
-    lines = encode_rows(tokenizer, {name: [value] for name, value in row.items()}, chosen)
-    flat = flatten(lines, chosen)
-    ledger = make_ledger(lines, flat, tokenizer.tokens, chosen)
-    assert ledger.needed[0] == ledger.length[0]
-    return marked_ids(tokenizer, *flat.row(0)), ledger
-
-
-def trained_parts(marked: str) -> list[str]:
-    return [piece.partition("⟧")[0] for piece in marked.split("⟦")[1:]]
 
 
 @pytest.mark.parametrize("kind", ["byte-level", "llama-3", "spaces", "no cuts"])

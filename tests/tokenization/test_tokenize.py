@@ -143,6 +143,22 @@ def test_long_rows_can_be_dropped_and_are_counted(run: Any) -> None:
     assert tokens.facts["dropped"] == {"rows": 2, "first": ["demo.csv:2", "demo.csv:4"]}
 
 
+def test_rows_in_are_rows_of_the_splits_and_of_the_quarantine(run: Any) -> None:
+    rows = [labelled(f"row {n} " * (n % 9)) for n in range(30)]
+    tokens = run(rows, rows, max_length=60, truncation="drop")
+    kept = [line["id"] for split in ("train", "test") for line in lines(tokens, split)]
+    gone = pq.read_table(tokens.quarantine).to_pylist()
+    assert 0 < len(gone) < len(kept)
+    assert len(kept) + len(gone) == 60
+    assert {f"id{line['row']}" for line in gone} | set(kept) == {f"id{n}" for n in range(1, 61)}
+    assert gone[0]["source"] == "demo.csv"
+    assert gone[0]["text"] == rows[gone[0]["row"] - 1]["text"]
+    assert (gone[0]["split"], gone[-1]["split"]) == ("train", "test")
+    assert (gone[0]["expectation"], gone[0]["severity"]) == ("max_length", "quarantine")
+    assert all(int(line["value"].removesuffix(" tokens")) > 60 for line in gone)
+    assert not run(rows, max_length=600).quarantine.exists(), "nothing is ever left out there"
+
+
 def test_the_rejected_answer_of_a_preference_row_ends_too(
     run: Any, tiny_base: BaseModelFolder
 ) -> None:

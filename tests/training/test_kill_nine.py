@@ -60,7 +60,7 @@ def test_killed_at_random_lines(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(
     "changes", [{}, {"packing": False}, {"max_tokens_per_batch": 200, "packing": False}]
 )

@@ -169,3 +169,11 @@ def test_the_profile_is_a_file_and_not_in_the_manifest(run: Any) -> None:
     dataset = run(ROWS, splits=SPLIT)
     assert "profile.json" in dataset.files
     assert "vocabulary" not in str(read_manifest(dataset.path)["facts"])
+
+
+def test_past_test_rows_that_dvc_has_not_brought_stop(run: Any, folder: Path) -> None:
+    accept(run(ROWS), folder)
+    (folder / "holdout.parquet").rename(folder / "holdout.parquet.dvc")
+    with pytest.raises(ArtefactError, match=r"holdout.parquet of accepted is kept by DVC") as error:
+        run(ROWS)
+    assert error.value.fix == "dvc pull data/accepted/accepted/holdout.parquet.dvc"

@@ -4,6 +4,7 @@ Slow (milliseconds a text) and optional: `pip install tuneline[presidio]` and a 
 """
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def presidio_data(
     return found
 
 
+@cache
 def _analyzer(language: str, model: str) -> Any:
     try:
         import spacy
