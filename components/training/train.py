@@ -176,7 +176,8 @@ def speed_up(adapted: Any, model: Any, settings: TrainingSettings, *, flat: bool
         return
     # On a pruned base each layer has a mask of its own: `masked_lora` takes their place.
     stacks = {} if settings.pruning is not None else fuse_lora(adapted)
-    fuse_quantized(adapted, model.dtype)
+    if settings.pruning is None:
+        fuse_quantized(adapted, model.dtype)
     fuse_layers(model, stacks)
     if flat:
         use_shared_prefix_attention(model)

@@ -10,7 +10,7 @@ import torch
 from made_families import FAMILIES, SCALED, make_model, write_base
 
 from components.contracts.events import Context, Heard
-from components.contracts.kinds import Adapter, BaseModelFolder, Evaluation, Tokens
+from components.contracts.kinds import Adapter, BaseModelFolder, Dataset, Evaluation, Tokens
 from components.evaluation.evaluate import evaluate
 from components.evaluation.settings import EvaluationSettings
 from components.export.architectures import ARCHITECTURES
@@ -152,7 +152,10 @@ def tuned(
     adapter = train(base, tiny_tokens, settings, out=folder / "adapter", context=context)
     asked = EvaluationSettings(max_samples=12)
     out = folder / "evaluation"
-    evaluation = evaluate(base, tiny_tokens, adapter, asked, out=out, context=context)
+    with Dataset.write(folder / "dataset"):
+        pass  # only tasks read it
+    dataset = Dataset.open(folder / "dataset")
+    evaluation = evaluate(base, dataset, tiny_tokens, adapter, asked, out=out, context=context)
     losses = [values["loss"] for _, values in heard.curve if "loss" in values]
     return Tuned(request.param, base, adapter, evaluation, losses, folder)
 
