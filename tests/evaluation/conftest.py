@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tiny_harness import write_rows, write_task
 
 from components.contracts.events import Context
 from components.contracts.kinds import BaseModelFolder, Dataset, Tokens
@@ -61,3 +62,35 @@ def tokens(
     context = Context(root=folder, scratch=folder)
     settings = TokenizationSettings(max_length=256)
     return tokenize(tiny_base, dataset, settings, out=folder / "tokens", context=context)
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    for name in ("lm_eval", "rouge_score", "sacrebleu"):
+        pytest.importorskip(name, reason=f"{name} is in the dev extra")
+    root = tmp_path_factory.mktemp("root")
+    write_rows(
+        root / "qa.jsonl",
+        [{"question": f"what is {n}?", "answers": [str(n), f"the {n}"]} for n in range(10)],
+    )
+    write_rows(
+        root / "code.jsonl",
+        [
+            {"prompt": "x = 1\n#", "test": "assert x == 1", "task_id": "easy"},
+            {"prompt": "x = 1\n#", "test": "assert x == 2", "task_id": "hard"},
+        ],
+    )
+    write_rows(root / "stories.jsonl", [{"text": "once upon a time " * n} for n in range(1, 9)])
+    (root / "lm_eval").mkdir()
+    rng = random.Random(0)
+    write_task(
+        root / "lm_eval",
+        "local",
+        [{"q": f"{n} and", "c": ["one", "two two"], "gold": rng.randrange(2)} for n in range(12)],
+        output_type="multiple_choice",
+        doc_to_text="{{q}}",
+        doc_to_choice="c",
+        doc_to_target="gold",
+        metric_list=[{"metric": "acc"}, {"metric": "acc_norm"}],
+    )
+    return root
