@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 import webbrowser
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -37,9 +37,29 @@ class Server:
 
 def serve(root: Path, console: Console, *, browser: bool) -> None:
     """Start both servers, say where they are, wait for Ctrl-C (or SIGTERM) and stop both."""
-    # SIGINT too: what a script starts in the background inherits it as ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    with stopped_by_signals():
+        start_and_wait(root, console, browser=browser)
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Inside the block SIGINT and SIGTERM raise `KeyboardInterrupt`, whatever was inherited.
+
+    What a script starts in the background inherits SIGINT as ignored.
+    """
+    before = {
+        number: signal.signal(number, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def start_and_wait(root: Path, console: Console, *, browser: bool) -> None:
+    """Start what does not run elsewhere, and stop it on `KeyboardInterrupt`."""
     for name, page in elsewhere().items():
         console.print(f"{name:<8}{page} (runs there already)", highlight=False)
     servers = [

@@ -61,7 +61,9 @@ def test_servers_that_run_elsewhere_are_named_not_started(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking.example:5000")
     monkeypatch.setenv("PREFECT_API_URL", "http://prefect.example:4200/api")
+    before = signal.getsignal(signal.SIGTERM)
     serve(toy.root, Console(), browser=False)
+    assert signal.getsignal(signal.SIGTERM) is before
 
     said = capsys.readouterr().out
     assert "http://tracking.example:5000 (runs there already)" in said
