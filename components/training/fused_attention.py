@@ -1,7 +1,7 @@
 """Query, key, value, rotation and attention over a flat batch as one autograd function.
 
 The same arithmetic as the model's own layers with `components.model.shared_prefix`, but every
-tensor is copied once where autograd copies it up to five times: heads are gathered straight into
+tensor is copied once where autograd would copy it several times: heads are gathered straight into
 the order in which they are multiplied, and gradients back into the order of the stacked projection.
 """
 

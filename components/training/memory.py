@@ -4,7 +4,7 @@ import ctypes
 import sys
 
 EVERY = 10
-"""Steps between two calls: a call takes a tenth of a second, and so does touching pages anew."""
+"""Steps between two calls: a call takes two tenths of a second, and so does touching pages anew."""
 
 
 def give_back() -> None:
