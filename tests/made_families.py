@@ -37,6 +37,16 @@ SCALED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """More families whose logits are not those of the head alone."""
 
+OPT = ENDS | {"hidden_size": 64, "ffn_dim": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
+NEOX = {
+    name: value for name, value in DEEP.items() if name not in ("num_key_value_heads", "head_dim")
+}
+EXPORTED: dict[str, tuple[str, dict[str, Any]]] = {
+    "opt": ("opt", OPT | {"word_embed_proj_dim": 64, "max_position_embeddings": 256}),
+    "gpt_neox": ("gpt_neox", NEOX),
+}
+"""More families that are exported by tracing."""
+
 
 def make_model(family: str) -> Any:
     """Return a model of a family, its weights large enough that every part of it shows."""
@@ -44,7 +54,7 @@ def make_model(family: str) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    kind, values = (FAMILIES | SCALED)[family]
+    kind, values = (FAMILIES | SCALED | EXPORTED)[family]
     torch.manual_seed(0)
     config = CONFIG_MAPPING[kind](**values, initializer_range=0.1)
     return AutoModelForCausalLM.from_config(config).eval()

@@ -1,17 +1,14 @@
 """onnxruntime-genai's model builder as one function: a model folder in, an ONNX folder out."""
 
 import io
-import json
-import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from components.contracts.artefacts import write_json
 from components.contracts.errors import ModelError
+from components.export.beside import forget_loading
+from components.export.hushed import hushed
 from components.export.settings import ExportSettings, WeightQuantization
 
 
@@ -27,7 +24,7 @@ def build(model: Path, out: Path, variant: str, settings: ExportSettings) -> Non
     provider, cache = settings.execution_provider, out / "cache"
     said = io.StringIO()
     try:
-        with _hushed(said):
+        with hushed(said):
             from onnxruntime_genai.models import builder
 
             parsed = builder.parse_extra_options(
@@ -43,20 +40,6 @@ def build(model: Path, out: Path, variant: str, settings: ExportSettings) -> Non
         ) from error
     shutil.rmtree(cache, ignore_errors=True)
     _settle(model, out)
-
-
-@contextmanager
-def _hushed(said: io.StringIO) -> Iterator[None]:
-    """Collect what is printed and drop what is logged: hundreds of lines, a handler at import."""
-    root, before = logging.getLogger(), logging.root.manager.disable
-    handlers, level = list(root.handlers), root.level
-    logging.disable(logging.CRITICAL)
-    try:
-        with redirect_stdout(said), redirect_stderr(said):
-            yield
-    finally:
-        logging.disable(before)
-        root.handlers[:], root.level = handlers, level
 
 
 def quantization_options(variant: str, settings: ExportSettings) -> list[str]:
@@ -107,11 +90,7 @@ def _settle(model: Path, out: Path) -> None:
     graph = onnx.load(file, load_external_data=False)
     graph.producer_version = version_of_builder()
     file.write_bytes(graph.SerializeToString(deterministic=True))
-    tokenizer = out / "tokenizer_config.json"
-    config = json.loads(tokenizer.read_text(encoding="utf-8"))
-    for key in ("is_local", "local_files_only", "name_or_path"):
-        config.pop(key, None)
-    write_json(tokenizer, config)
+    forget_loading(out)
     generation = model / "generation_config.json"
     if generation.is_file():
         shutil.copyfile(generation, out / generation.name)

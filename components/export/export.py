@@ -9,7 +9,7 @@ from components.contracts.artefacts import need_space
 from components.contracts.events import Context
 from components.contracts.kinds import Adapter, BaseModelFolder, Onnx
 from components.export import builder
-from components.export.architectures import check_architecture
+from components.export.kinds import architecture, kind_of
 from components.export.merged_config import say_what_the_builder_asks
 from components.export.settings import ExportSettings
 
@@ -17,6 +17,9 @@ from components.export.settings import ExportSettings
 BYTES_A_PARAMETER = {"fp32": 4.1, "fp16": 2.1, "bf16": 2.1, "int8": 1.25, "int4": 0.9}
 BESIDE = 16_000_000
 """Bytes of tokenizer, graph and rotary tables of a variant."""
+
+WIDTHS = ("hidden_size", "n_embd", "d_model")
+"""How configurations call the width of the embeddings."""
 
 
 def export(
@@ -33,17 +36,18 @@ def export(
         ModelError: the architecture is not known to the builder, or the adapter does not fit.
         SpaceError: the disk has too little room for the merged model and all variants.
     """
-    check_architecture(architecture(base.model))
+    open_writer = kind_of(base).writer(base.model)
     needed = bytes_needed(base.model, settings)
     need_space(out.parent, needed, f"the export of {', '.join(settings.variants)}")
     merged = context.scratch / "merged"
     try:
         merge(base, adapter, merged)
+        write = open_writer(merged, settings)
         with Onnx.write(out) as draft:
             draft.facts |= _facts(base, settings)
             for done, variant in enumerate(settings.variants):
                 context.events.progress("exporting", done, len(settings.variants))
-                builder.build(merged, draft.folder / variant, variant, settings)
+                write(draft.folder / variant, variant)
                 draft.facts["variants"][variant] = _variant_facts(
                     draft.folder / variant, variant, settings
                 )
@@ -55,20 +59,11 @@ def export(
 
 def merge(base: BaseModelFolder, adapter: Adapter, folder: Path) -> None:
     """Write the fp32 model with the adapter merged in, and its tokenizer, to `folder`."""
-    from components.model.merge import load_merged
-
     shutil.rmtree(folder, ignore_errors=True)
-    model, tokenizer = load_merged(base.model, adapter.model)
-    model.config.use_cache = True
+    model, tokenizer = kind_of(base).merged(base.model, adapter.model)
     model.save_pretrained(folder)
     say_what_the_builder_asks(folder)
     tokenizer.save_pretrained(folder)
-
-
-def architecture(model: Path) -> str:
-    """Return the class name in a model folder's config."""
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    return str((config.get("architectures") or ["a model without architecture"])[0])
 
 
 def parameters(model: Path) -> int:
@@ -88,7 +83,8 @@ def parameters(model: Path) -> int:
 def bytes_needed(model: Path, settings: ExportSettings) -> int:
     """Return about how many bytes the merged model and all variants of a model folder take."""
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    embedding = int(config["vocab_size"]) * int(config["hidden_size"])
+    width = next(int(config[name]) for name in WIDTHS if name in config)
+    embedding = int(config["vocab_size"]) * width
     count = parameters(model)
     needed = BYTES_A_PARAMETER["fp32"] * count
     for variant in settings.variants:

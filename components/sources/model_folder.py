@@ -66,7 +66,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "architecture": (config.get("architectures") or [config.get("model_type")])[0],
         "parameters": sum(math.prod(shape) for shape in shapes),
         "vocabulary_size": config.get("vocab_size"),
-        "max_position_embeddings": config.get("max_position_embeddings"),
+        "max_position_embeddings": config.get("max_position_embeddings", config.get("n_positions")),
         "tied": bool(config.get("tie_word_embeddings", False)),
         "weights_sha256": _digest(weights),
         "weights_bytes": sum(file.stat().st_size for file in weights),

@@ -12,7 +12,7 @@ from components.contracts.errors import ModelError, SpaceError
 from components.contracts.events import Context, Heard
 from components.contracts.kinds import Adapter, BaseModelFolder, Onnx
 from components.export import builder
-from components.export.architectures import ARCHITECTURES, check_architecture
+from components.export.architectures import ARCHITECTURES
 from components.export.export import bytes_needed, export, parameters
 from components.export.settings import ExportSettings
 
@@ -166,7 +166,6 @@ def test_every_architecture_named_is_known_to_the_builder() -> None:
     assert spec.origin is not None
     source = (Path(spec.origin).parent / "models" / "builder.py").read_text(encoding="utf-8")
     for name in ARCHITECTURES:
-        check_architecture(name)
         assert f'"{name}"' in source
 
 

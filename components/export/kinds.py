@@ -1,0 +1,68 @@
+"""How each kind of model is merged and written: one entry a kind (`model.task_type`)."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.contracts.errors import ModelError, did_you_mean
+from components.contracts.kinds import BaseModelFolder
+from components.contracts.task_types import CAUSAL_LM, task_type_of
+from components.export import traced_decoder
+from components.export.architectures import ARCHITECTURES, TRACED
+from components.export.settings import ExportSettings
+from components.export.writers import Write, by_builder, by_tracing
+
+Open = Callable[[Path, ExportSettings], Write]
+"""Makes a model folder ready and returns what writes its variants."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`merged` returns the tuned model and its tokenizer, from the folders of base and adapter.
+
+    `writers` has an entry for every name that `named` may give a model folder that can be exported.
+    """
+
+    merged: Callable[[Path, Path], tuple[Any, Any]]
+    named: Callable[[Path], str]
+    writers: Mapping[str, Open]
+
+    def writer(self, model: Path) -> Open:
+        """Return what opens a writer; raise `ModelError` naming what can be exported."""
+        found = self.named(model)
+        if found in self.writers:
+            return self.writers[found]
+        raise ModelError(
+            f"{found} cannot be exported to ONNX{did_you_mean(found, self.writers)}",
+            fix=f"use a base model of one of: {', '.join(sorted(self.writers))}",
+        )
+
+
+def architecture(model: Path) -> str:
+    """Return the class name in a model folder's config."""
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    return str((config.get("architectures") or ["a model without architecture"])[0])
+
+
+def merged_decoder(base: Path, adapter: Path) -> tuple[Any, Any]:
+    """Return the tuned decoder, with a cache as inference wants it, and its tokenizer."""
+    from components.model.merge import load_merged
+
+    model, tokenizer = load_merged(base, adapter)
+    model.config.use_cache = True
+    return model, tokenizer
+
+
+DECODERS: dict[str, Open] = {
+    **dict.fromkeys(ARCHITECTURES, by_builder),
+    **dict.fromkeys(TRACED, by_tracing(traced_decoder.write_graph)),
+}
+
+KINDS: dict[str, Kind] = {CAUSAL_LM: Kind(merged_decoder, architecture, DECODERS)}
+
+
+def kind_of(base: BaseModelFolder) -> Kind:
+    """Return how a base and what was trained on it are exported."""
+    return KINDS[task_type_of(base)]

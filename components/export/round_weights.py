@@ -1,0 +1,114 @@
+"""Weight-only quantisation of a traced graph, in the words of the builder's settings."""
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.contracts.errors import ModelError
+from components.export.hushed import hushed
+from components.export.settings import WeightQuantization
+from components.export.tracing import FILE, weight_products
+
+BITS = {"int8": 8, "int4": 4}
+LAYER = re.compile(r"\.(\d+)\.")
+
+
+def round_weights(
+    source: Path, out: Path, variant: str, settings: WeightQuantization, head: str | None
+) -> None:
+    """Write the graph in the folder `source` to `out` with the weights of its products rounded.
+
+    Each product of a weight becomes a `MatMulNBits`; embeddings, norms and biases stay in fp32.
+    `head` is the name of the product that `last_matmul` means. Raises `ModelError` if the graph has
+    no such product.
+    """
+    import onnx
+
+    model = onnx.load(source / FILE)
+    turn_weights(model.graph)
+    names = sorted(weight_products(model.graph))
+    if not names:
+        raise ModelError(
+            "the graph has no product with a weight: there is nothing to round",
+            fix=f"leave {variant} out of export.variants",
+        )
+    bits = bits_of(names, BITS[variant], settings, head)
+    for width in sorted(set(bits.values())):
+        chosen = [name for name in names if bits[name] == width]
+        model = _quantised(model, width, chosen, settings)
+    out.mkdir(parents=True, exist_ok=True)
+    weights = f"{FILE}.data"
+    onnx.save_model(model, out / FILE, save_as_external_data=True, location=weights)
+    for file in source.iterdir():
+        if file.name not in (FILE, weights):
+            shutil.copyfile(file, out / file.name)
+
+
+def bits_of(
+    names: Sequence[str], bits: int, settings: WeightQuantization, head: str | None
+) -> dict[str, int]:
+    """Return the bits of each product.
+
+    `mixed_layers` are the layers that the builder means by it (the first and last eighth, and every
+    third between), here with all their products.
+    """
+    mixed = {key: BITS[width] for key, width in settings.matmul_mixed_precision.items()}
+    layers = {name: int(found[1]) for name in names if (found := LAYER.search(name))}
+    count = max(layers.values(), default=-1) + 1
+    raised = {
+        layer
+        for layer in range(count)
+        if layer < count / 8 or layer >= 7 * count / 8 or (layer - round(count / 8)) % 3 == 2
+    }
+    found_bits = dict.fromkeys(names, bits)
+    for name, layer in layers.items():
+        if "mixed_layers" in mixed and layer in raised:
+            found_bits[name] = mixed["mixed_layers"]
+    if "last_matmul" in mixed and head in found_bits:
+        found_bits[str(head)] = mixed["last_matmul"]
+    return found_bits
+
+
+def turn_weights(graph: Any) -> None:
+    """Turn weights round in the file, where the graph would do it at run time.
+
+    A weight that is the embedding too stays as it is for that: it is then there twice.
+    """
+    from onnx import numpy_helper
+
+    weights = {value.name: value for value in graph.initializer}
+    products = weight_products(graph)
+    for node in [n for n in graph.node if n.op_type == "Transpose" and n.input[0] in weights]:
+        readers = [n for n in graph.node if node.output[0] in n.input]
+        if not readers or any(reader.name not in products for reader in readers):
+            continue
+        array = numpy_helper.to_array(weights[node.input[0]])
+        order = next((list(a.ints) for a in node.attribute if a.name == "perm"), None)
+        turned = np.ascontiguousarray(array.transpose(order))
+        graph.initializer.append(numpy_helper.from_array(turned, node.output[0]))
+        graph.node.remove(node)
+    read = {name for node in graph.node for name in node.input}
+    for value in [value for value in graph.initializer if value.name not in read]:
+        graph.initializer.remove(value)
+
+
+def _quantised(model: Any, bits: int, names: Sequence[str], settings: WeightQuantization) -> Any:
+    import io
+
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    with hushed(io.StringIO()):
+        quantizer = MatMulNBitsQuantizer(
+            model,
+            bits=bits,
+            block_size=settings.block_size,
+            is_symmetric=settings.is_symmetric,
+            accuracy_level=settings.accuracy_level,
+            nodes_to_include=list(names),
+        )
+        quantizer.process()
+    return quantizer.model.model
