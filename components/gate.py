@@ -48,6 +48,7 @@ class Evidence:
     parity: dict[str, Any]
     settings: GateSettings
     preference: bool = False
+    base_is: str = "base"
 
     @property
     def text(self) -> bool:
@@ -115,6 +116,7 @@ def gate(
         parity=verification.facts["parity"],
         settings=settings,
         preference="preference" in evaluation.facts,
+        base_is=evaluation.facts.get("base_is", "base"),
     )
     judged = judge(evidence)
     reasons = [check(evidence) for check in judged.checks]
@@ -139,7 +141,7 @@ def same_model(evidence: Evidence) -> Reason:
         bool(parity["passed"]),
         f"{parity['variant']} file against torch: "
         f"logits differ by at most {parity['max_logit_difference']:.1g} "
-        f"(allowed {parity['limit']:.1g}), greedy answers identical on "
+        f"(allowed {parity['limit']:.1g}), {parity.get('compared', 'greedy answers')} identical on "
         f"{parity['identical_greedy']} of {parity['prompts']} prompts",
     )
 
@@ -156,7 +158,8 @@ def better_than_base(evidence: Evidence) -> Reason:
     return Reason(
         "better_than_base",
         passed,
-        f"{evidence.settings.ship} against base: {gain.words()} (p ≤ {limit:g} needed)",
+        f"{evidence.settings.ship} against {evidence.base_is}: {gain.words()} "
+        f"(p ≤ {limit:g} needed)",
     )
 
 

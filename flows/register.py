@@ -92,12 +92,12 @@ def register(
 
 def probe(shipped: "Shipped", answer: str) -> None:
     """Raise `ModelError` unless the version answers exactly as the exported folder does."""
-    from components.runtime.text import TextModel
+    from components.runtime.served import open_served
 
     config, request = shipped.config, shipped.example
     system = [{"role": "system", "content": config["system"]}] if config["system"] else []
     content = config["template"].replace("{text}", request["text"])
-    model = TextModel(shipped.folder, device=config["device"])
+    model = open_served(shipped.folder, device=config["device"])
     wanted = model.answer(
         [*system, {"role": "user", "content": content}], max_new_tokens=request["max_new_tokens"]
     )

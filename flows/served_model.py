@@ -6,7 +6,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.runtime.text import TextModel
+from components.runtime.served import open_served
 
 
 class Turn(BaseModel):
@@ -43,7 +43,7 @@ class ServedModel(PythonModel):
         self.system: str | None = config.get("system")
         self.template: str = config.get("template") or "{text}"
         folder = Path(context.artifacts["model"])
-        self.model = TextModel(folder, device=config.get("device") or "cpu")
+        self.model = open_served(folder, device=config.get("device") or "cpu")
 
     def predict(self, model_input: list[Request]) -> list[str]:  # type: ignore[override]
         return [self.answer(request) for request in model_input]

@@ -14,6 +14,9 @@ SEQ_CLS: TaskType = "SEQ_CLS"
 
 FACT = "task_type"
 
+ENCODERS = ("albert", "bert", "distilbert", "electra", "roberta", "xlm-roberta")
+"""Families (`model_type` in config.json) of encoders that a head for labels is put on."""
+
 
 def task_type_of(base: BaseModelFolder) -> str:
     """Return what a base model is for; one fetched before there was a choice is a decoder."""

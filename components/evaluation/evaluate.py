@@ -1,12 +1,13 @@
 """Scoring the base and the tuned model in torch, in the precision that will be exported."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.contracts.errors import DataError
 from components.contracts.events import Context
 from components.contracts.kinds import Adapter, BaseModelFolder, Dataset, Evaluation, Tokens
+from components.contracts.task_types import task_type_of
+from components.evaluation.kinds import KINDS
 from components.evaluation.settings import EvaluationSettings
 from components.scoring.metrics import summarise
 from components.scoring.preference import implicit_reward, is_pair
@@ -14,7 +15,6 @@ from components.scoring.tables import read_items, read_scores, write_scores
 
 if TYPE_CHECKING:
     from components.evaluation.task_run import TaskRun
-    from components.model.torch_lm import TorchLM
 
 
 def evaluate(
@@ -35,10 +35,10 @@ def evaluate(
 
     Raises:
         DataError: the split is empty, or a task's rows do not fit it.
-        RecipeError: a task names what is not there.
+        RecipeError: a task names what is not there, or this kind of model cannot be asked it.
     """
-    from components.scoring.score import score_items
-
+    kind = KINDS[task_type_of(base)]
+    kind.check(settings)
     split, limit, texts = settings.split, settings.max_samples, settings.max_text_samples
     items = read_items(tokens, split, limit, texts=texts)
     if not items:
@@ -46,15 +46,12 @@ def evaluate(
             f"the {settings.split} split has no rows to evaluate on",
             fix="give it a share under validation.splits in the recipe",
         )
-    prefix = int(tokens.facts["prefix_token"])
     tasks = ask(base, dataset, tokens, settings, context)
     with Evaluation.write(out) as draft:
         metrics: dict[str, Any] = {}
-        for name, load in models(base, adapter).items():
+        for name, load in kind.models(base, tokens, adapter).items():
             lm = load()
-            scores = score_items(
-                lm, items, prefix_token=prefix, events=context.events, label=f"evaluate {name}"
-            )
+            scores = kind.score(lm, items, tokens, context.events, f"evaluate {name}")
             write_scores(draft.folder / f"{name}.parquet", scores)
             metrics[name] = summarise(scores)
             if tasks is not None:
@@ -62,7 +59,7 @@ def evaluate(
             del lm  # one model at a time in memory
         draft.facts = {
             "items": {"split": split, "limit": limit, "texts": texts, "count": len(items)},
-            "prefix_token": prefix,
+            **kind.facts(tokens, adapter),
             "models": metrics,
             **(tasks.facts() if tasks is not None else {}),
         }
@@ -96,22 +93,3 @@ def ask(
     asked = prepare(Sources(base, dataset, tokens, voice, context.root, settings))
     desk = Desk(voice, context.root, context.events, "evaluate")
     return TaskRun(asked, desk, settings.alpha)
-
-
-def models(base: BaseModelFolder, adapter: Adapter) -> "dict[str, Callable[[], TorchLM]]":
-    """Return how to load each model, so that one at a time is in memory."""
-    import torch
-
-    from components.model.base import load_base
-    from components.model.device import keep_few_kernels, pick_device
-    from components.model.merge import load_merged
-    from components.model.torch_lm import TorchLM
-
-    keep_few_kernels()
-    # oneDNN's fp32 kernels: twice the speed of the default ones on CPU, still fp32 accumulation.
-    torch.set_float32_matmul_precision("medium")
-    device = pick_device()
-    return {
-        "base": lambda: TorchLM(load_base(base.model, dtype=torch.float32, device=device)),
-        "tuned": lambda: TorchLM(load_merged(base.model, adapter.model)[0].to(device)),
-    }

@@ -60,7 +60,7 @@ def export(
 def merge(base: BaseModelFolder, adapter: Adapter, folder: Path) -> None:
     """Write the fp32 model with the adapter merged in, and its tokenizer, to `folder`."""
     shutil.rmtree(folder, ignore_errors=True)
-    model, tokenizer = kind_of(base).merged(base.model, adapter.model)
+    model, tokenizer = kind_of(base).merged(base, adapter)
     model.save_pretrained(folder)
     say_what_the_builder_asks(folder)
     tokenizer.save_pretrained(folder)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from components.contracts.errors import ModelError, did_you_mean
-from components.contracts.kinds import BaseModelFolder
-from components.contracts.task_types import CAUSAL_LM, task_type_of
-from components.export import traced_decoder
+from components.contracts.kinds import Adapter, BaseModelFolder
+from components.contracts.task_types import CAUSAL_LM, ENCODERS, SEQ_CLS, task_type_of
+from components.export import traced_classifier, traced_decoder
 from components.export.architectures import ARCHITECTURES, TRACED
 from components.export.settings import ExportSettings
 from components.export.writers import Write, by_builder, by_tracing
@@ -20,12 +20,12 @@ Open = Callable[[Path, ExportSettings], Write]
 
 @dataclass(frozen=True)
 class Kind:
-    """`merged` returns the tuned model and its tokenizer, from the folders of base and adapter.
+    """`merged` returns the tuned model and its tokenizer, from base and adapter.
 
     `writers` has an entry for every name that `named` may give a model folder that can be exported.
     """
 
-    merged: Callable[[Path, Path], tuple[Any, Any]]
+    merged: Callable[[BaseModelFolder, Adapter], tuple[Any, Any]]
     named: Callable[[Path], str]
     writers: Mapping[str, Open]
 
@@ -46,13 +46,26 @@ def architecture(model: Path) -> str:
     return str((config.get("architectures") or ["a model without architecture"])[0])
 
 
-def merged_decoder(base: Path, adapter: Path) -> tuple[Any, Any]:
+def family(model: Path) -> str:
+    """Return the `model_type` in a model folder's config."""
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    return str(config.get("model_type", "a model without model_type"))
+
+
+def merged_decoder(base: BaseModelFolder, adapter: Adapter) -> tuple[Any, Any]:
     """Return the tuned decoder, with a cache as inference wants it, and its tokenizer."""
     from components.model.merge import load_merged
 
-    model, tokenizer = load_merged(base, adapter)
+    model, tokenizer = load_merged(base.model, adapter.model)
     model.config.use_cache = True
     return model, tokenizer
+
+
+def merged_classifier(base: BaseModelFolder, adapter: Adapter) -> tuple[Any, Any]:
+    """Return the tuned classifier with the names of its labels, and its tokenizer."""
+    from components.model.classifier import load_merged_classifier
+
+    return load_merged_classifier(base.model, adapter.model, adapter.facts["labels"])
 
 
 DECODERS: dict[str, Open] = {
@@ -60,7 +73,14 @@ DECODERS: dict[str, Open] = {
     **dict.fromkeys(TRACED, by_tracing(traced_decoder.write_graph)),
 }
 
-KINDS: dict[str, Kind] = {CAUSAL_LM: Kind(merged_decoder, architecture, DECODERS)}
+CLASSIFIERS: dict[str, Open] = dict.fromkeys(
+    ENCODERS, by_tracing(traced_classifier.write_graph, "config.json")
+)
+
+KINDS: dict[str, Kind] = {
+    CAUSAL_LM: Kind(merged_decoder, architecture, DECODERS),
+    SEQ_CLS: Kind(merged_classifier, family, CLASSIFIERS),
+}
 
 
 def kind_of(base: BaseModelFolder) -> Kind:

@@ -7,20 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 from components.contracts.artefacts import write_json
 from components.contracts.errors import ModelError
+from components.contracts.task_types import CAUSAL_LM
 from components.model import full, pissa
 from components.model.quantized import hush
 from components.model.settings import LoraSettings
 from components.model.targets import linear_names, target_modules, top_layers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from peft import PeftModel
     from transformers import PreTrainedModel
 
 
-def attach_adapter(model: "PreTrainedModel", settings: LoraSettings) -> "PeftModel":
+def attach_adapter(
+    model: "PreTrainedModel",
+    settings: LoraSettings,
+    task_type: str = CAUSAL_LM,
+    modules_to_save: "Sequence[str]" = (),
+) -> "PeftModel":
     """Freeze `model` and put a fresh adapter on it; adapter weights are fp32.
 
-    With `finetuning_type: full` the model itself comes back, all its weights trainable.
+    `modules_to_save` are trained whole and saved beside the adapter. With `finetuning_type: full`
+    the model itself comes back, all its weights trainable.
 
     Raises:
         ModelError: a name in `lora_target_modules` matches no linear layer.
@@ -40,7 +49,8 @@ def attach_adapter(model: "PreTrainedModel", settings: LoraSettings) -> "PeftMod
         use_dora=settings.use_dora,
         init_lora_weights=settings.init_lora_weights,
         bias="none",
-        task_type="CAUSAL_LM",
+        task_type=task_type,
+        modules_to_save=list(modules_to_save) or None,
     )
     try:
         with warnings.catch_warnings():

@@ -91,7 +91,7 @@ def model_rows(line: Line) -> list[dict[str, Any]]:
     """Return name, runtime, metrics and size (MB, `None` for torch) of every model measured."""
     rows = [
         {
-            "name": name,
+            "name": line.evaluation.facts.get("base_is", name) if name == "base" else name,
             "runtime": "torch fp32",
             "megabytes": None,
             "metrics": metrics,

@@ -59,7 +59,7 @@ class OrtLM:
         self.context_length = int(config["model"]["context_length"])
         self.vocab_size = int(config["model"]["vocab_size"])
         decoder = config["model"]["decoder"]
-        self.threads = threads or _cpus()
+        self.threads = threads or cpus()
         self.session = open_session(folder / decoder["filename"], self.threads, device)
         self.inputs = {value.name: value for value in self.session.get_inputs()}
         self.past = _past_names(decoder, self.inputs)
@@ -100,7 +100,7 @@ class OrtLM:
             return [(i, row[most - keep[i] :]) for i, row in zip(group, logits, strict=True)]
 
         batches = _batches(rows, MAX_BATCH_TOKENS if past is None else 0)
-        side_by_side = 1 if self.device == "cuda" else max(1, _cpus() // self.threads)
+        side_by_side = 1 if self.device == "cuda" else max(1, cpus() // self.threads)
         for found in _side_by_side(run, batches, side_by_side):
             yield from found
 
@@ -266,7 +266,7 @@ def check_packages(installed: Iterable[str]) -> None:
         )
 
 
-def _cpus() -> int:
+def cpus() -> int:
     """Return how many CPUs this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

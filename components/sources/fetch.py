@@ -7,9 +7,11 @@ from typing import Any
 from components.contracts.errors import ModelError
 from components.contracts.events import Context
 from components.contracts.kinds import BaseModelFolder
+from components.contracts.task_types import FACT
 from components.sources import hub, local, package, random_model
 from components.sources.model_folder import describe
 from components.sources.settings import ModelSettings
+from components.sources.task_types import check_task_type
 
 KINDS: dict[str, Callable[[Any, Path, Context], None]] = {
     "file": local.bring_model,
@@ -24,7 +26,7 @@ def fetch(settings: ModelSettings, *, out: Path, context: Context) -> BaseModelF
 
     The same goes to `teacher/` where one is named. Raises `SourceError` when a model cannot be
     brought here, `SpaceError` when the disk is too full, `ModelError` when a model is quantised
-    already or the teacher has another vocabulary.
+    already, is not of the kind that `task_type` names, or the teacher has another vocabulary.
     """
     with BaseModelFolder.write(out) as draft:
         draft.facts = bring(settings, draft.folder / "model", context)
@@ -40,9 +42,10 @@ def bring(settings: ModelSettings, folder: Path, context: Context) -> dict[str, 
     folder.mkdir()
     KINDS[settings.kind](settings, folder, context)
     about = describe(folder)
+    check_task_type(settings.task_type, folder)
     title = settings.title or about["architecture"]
     context.events.note(f"{title}: {about['parameters']:,} parameters")
-    return {**about, "license": settings.license, "title": title}
+    return {**about, FACT: settings.task_type, "license": settings.license, "title": title}
 
 
 def check_teacher(teacher: dict[str, Any], student: dict[str, Any]) -> None:

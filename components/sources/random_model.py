@@ -1,4 +1,4 @@
-"""A tiny Llama-class model with random weights and a byte-level tokenizer, for tests.
+"""A tiny model with random weights and a byte-level tokenizer, for tests.
 
 Written with NumPy alone, so that it costs no torch import and its bytes depend on the seed only.
 """
@@ -10,6 +10,7 @@ import numpy as np
 from components.contracts.artefacts import need_space, write_json
 from components.contracts.errors import ModelError
 from components.contracts.events import Context
+from components.sources import random_encoder
 from components.sources.settings import RandomModel
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -27,7 +28,9 @@ EMBEDDING_SCALE = 0.25
 
 def bring_model(settings: RandomModel, folder: Path, context: Context) -> None:
     """Write config, weights, tokenizer and generation config to `folder`."""
-    del context
+    if settings.architecture == "bert":
+        random_encoder.bring_model(settings, folder, context)
+        return
     from safetensors.numpy import save_file
 
     if settings.hidden_size % settings.num_attention_heads:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import Field, model_validator
 
 from components.contracts.settings import Settings
+from components.contracts.task_types import CAUSAL_LM, TaskType
 
 FileFormat = Literal["arrow", "csv", "json", "jsonl", "parquet", "text", "tsv"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -134,9 +135,12 @@ SourceSettings = Annotated[PackageRows | FileRows | HubRows | UrlRows, Field(dis
 class BaseModelSource(Settings):
     """What every source of a base model has.
 
-    `teacher` is a model to learn from (`training.distillation`), with the same vocabulary.
+    `task_type` is what it is trained to do, as peft calls it: `CAUSAL_LM` goes on with a text,
+    `SEQ_CLS` (an encoder with a head) gives a text a label. `teacher` is a model to learn from
+    (`training.distillation`), with the same vocabulary.
     """
 
+    task_type: TaskType = CAUSAL_LM
     teacher: "ModelSettings | None" = None
 
     @model_validator(mode="after")
@@ -172,10 +176,13 @@ class HubModel(BaseModelSource):
 
 
 class RandomModel(BaseModelSource):
-    """A Llama-class model with random weights and a byte-level tokenizer, built on the spot."""
+    """A model with random weights and a byte-level tokenizer, built on the spot.
+
+    It is of the Llama class, or for `SEQ_CLS` of the BERT class.
+    """
 
     kind: Literal["random"]
-    architecture: Literal["llama"] = "llama"
+    architecture: Literal["llama", "bert"] = "llama"
     hidden_size: int = Field(default=64, ge=32, multiple_of=32)
     intermediate_size: int = Field(default=128, ge=32, multiple_of=32)
     num_hidden_layers: int = Field(default=2, ge=1)

@@ -104,7 +104,8 @@ def make_ledger(
         prompt_tokens=prompts,
         answers=answers,
         trained_answers=trained_answers if settings.trains_answers_only else answers,
-        trained_tokens=(counted[ends] - counted[begins]).astype(np.int32),
+        trained_tokens=(counted[ends] - counted[begins]).astype(np.int32)
+        + _ints(line.targets for line in lines),
         truncated_tokens=_ints(line.cut for line in lines),
         eos_trained=eos,
         bos_doubled=_doubled(flat, tokens),

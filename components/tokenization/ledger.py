@@ -59,6 +59,7 @@ class Audit:
     """Collects the faults of rows by rule, then raises them all at once."""
 
     settings: TokenizationSettings
+    rules: tuple[Rule, ...] = RULES
     places: dict[str, list[str]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     fixes: dict[str, str] = field(default_factory=dict)
@@ -72,7 +73,7 @@ class Audit:
             self.longest = max(self.longest, int(rows.needed.max()))
             lengths = rows.needed
             self._note(*self._too_long(), long, lambda i: f"{place(i)} ({lengths[i]} tokens)")
-        for rule in RULES:
+        for rule in self.rules:
             broken = keep & rule.broken(rows, self.settings)
             if broken.any():
                 self._note(rule.problem, rule.fix, broken, place)

@@ -17,7 +17,8 @@ class Line:
     `text` is the row's own text without template. `prompt_tokens` is the length of `head` for a
     conversation, 0 for plain text. `earlier` are the answers inside `head`, `parts` what is trained
     of them (token positions). `answers` counts the assistant's turns, `rewritten` those that cannot
-    be trained. `cut` are tokens left out, `needed` is the length with the longer of both answers.
+    be trained. `targets` are labels of the row as a whole that are learned. `cut` are tokens left
+    out, `needed` is the length with the longer of both answers.
     """
 
     head: Ids
@@ -34,6 +35,7 @@ class Line:
     rewritten: int = 0
     cut: int = 0
     needed: int = 0
+    targets: int = 0
 
 
 def text_line(text: Ids, tokens: Tokens, settings: TokenizationSettings) -> Line:

@@ -9,7 +9,9 @@ from typing import Any
 from components.contracts.errors import DataError
 from components.contracts.kinds import BaseModelFolder, Tokens
 from components.contracts.tables import IGNORED
-from components.tokenization.tokenizer import Tokenizer, load_tokenizer
+from components.contracts.task_types import task_type_of
+from components.tokenization.kinds import TOKENIZERS
+from components.tokenization.tokenizer import Tokenizer
 
 MARKS = "⟦", "⟧"
 COLUMNS = ["id", "input_ids", "labels", "prompt_tokens", "answer_spans"]
@@ -38,7 +40,7 @@ def masked_pieces(tokens: Tokens, base: BaseModelFolder, split: str, row: int) -
     split or row.
     """
     line = read_line(tokens.split(split), row)
-    tokenizer = load_tokenizer(base.model)
+    tokenizer = TOKENIZERS[task_type_of(base)](base.model)
     trained = [label != IGNORED for label in line["labels"]]
     spans = list(zip(line["answer_spans"][::2], line["answer_spans"][1::2], strict=True))
     outside = "prompt" if line["prompt_tokens"] else "text"

@@ -10,14 +10,16 @@ from components.contracts.errors import DataError, ModelError
 from components.contracts.events import Context
 from components.contracts.kinds import BaseModelFolder, Dataset, Tokens
 from components.contracts.tables import tokens_schema
+from components.contracts.task_types import task_type_of
 from components.tokenization.batches import read_batches, without_cycles
 from components.tokenization.columns import flatten, make_ledger, make_table
-from components.tokenization.encode import Columns, encode_rows
+from components.tokenization.encode import Columns
+from components.tokenization.kinds import READERS, TOKENIZERS, Encode, Reader
 from components.tokenization.ledger import Audit
 from components.tokenization.quarantine import Quarantine, quarantine
 from components.tokenization.settings import TokenizationSettings
 from components.tokenization.tally import Tally, summary
-from components.tokenization.tokenizer import Tokenizer, load_tokenizer
+from components.tokenization.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,27 +46,31 @@ def tokenize(
     has no trained token, an answer that would be cut, an untrained end of sequence or a doubled
     beginning; `ModelError` when tokenizer or chat template cannot do what is asked.
     """
-    tokenizer = load_tokenizer(base.model)
+    kind = task_type_of(base)
+    tokenizer, reader = TOKENIZERS[kind](base.model), READERS[kind]()
     check_length(base, settings)
     check_vocabulary(base, len(tokenizer.hf))
-    audit, tally = Audit(settings), Tally(tokenizer)
+    audit, tally = Audit(settings, reader.rules), Tally(tokenizer)
     size = sum(dataset.split(split).stat().st_size for split in SPLITS)
     need_space(out.parent, size * BYTES_A_BYTE, "the token ids")
     with Tokens.write(out) as draft:
         with quarantine(draft.folder / "quarantine.parquet", settings) as left_out:
             for split in SPLITS:
                 file = dataset.split(split)
-                lines = split_lines(tokenizer, file, split, settings, audit, tally, left_out)
+                lines = split_lines(
+                    reader.encode, tokenizer, file, split, settings, audit, tally, left_out
+                )
                 write_table(draft.folder / f"{split}.parquet", lines)
         audit.check()
         check_counts(tally)
-        draft.facts = gather(tokenizer, tally, settings)
+        draft.facts = gather(reader, tokenizer, tally, settings)
     for line in summary(draft.facts):
         context.events.note(line)
     return Tokens.open(out)
 
 
 def split_lines(
+    encode: Encode,
     tokenizer: Tokenizer,
     file: Path,
     split: str,
@@ -83,7 +89,7 @@ def split_lines(
     for batch in read_batches(file):
         with without_cycles():
             columns = {name: batch[name].to_pylist() for name in batch.schema.names}
-            lines = encode_rows(tokenizer, columns, settings, texts=split != "train")
+            lines = encode(tokenizer, columns, settings, texts=split != "train")
             flat = flatten(lines, settings)
             ledger = make_ledger(lines, flat, tokenizer.tokens, settings)
             place = partial(place_of, columns)
@@ -139,18 +145,17 @@ def check_counts(tally: Tally) -> None:
         )
 
 
-def gather(tokenizer: Tokenizer, tally: Tally, settings: TokenizationSettings) -> dict[str, Any]:
+def gather(
+    reader: Reader, tokenizer: Tokenizer, tally: Tally, settings: TokenizationSettings
+) -> dict[str, Any]:
     """Return the facts of the tokens artefact."""
     tokens = tokenizer.tokens
-    prefix = tokenizer.prefix(settings.prefix_token)
     return {
         **tally.facts(),
         "bos_token": tokens.bos,
         "eos_token": tokens.eos,
         "pad_token": tokens.pad,
         "stop_tokens": list(tokens.stop),
-        "prefix_token": prefix,
-        "prefix_token_text": tokenizer.token(prefix),
-        "assistant_only_loss": settings.assistant_only_loss,
+        **reader.facts(tokenizer, settings),
         "max_length": settings.max_length,
     }

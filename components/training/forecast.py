@@ -1,6 +1,6 @@
 """What a training will need, told before it is paid for: rows, tokens, steps, memory, disk."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from components.contracts.errors import ModelError
 from components.contracts.events import Context, Silent
 from components.contracts.kinds import BaseModelFolder, Tokens
+from components.contracts.task_types import CAUSAL_LM, SEQ_CLS, task_type_of
 from components.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -125,8 +126,26 @@ def shapes_only(base: BaseModelFolder, tokens: Tokens, settings: TrainingSetting
     numbers = {"load_in_4bit": False, "load_in_8bit": False, "init_lora_weights": True}
     plain = settings.model_copy(update=numbers)
     nowhere = Context(Path(), Path(), Silent())
-    load = partial(load_shapes, quantized_as=settings.wanted)
+    load = SHAPES[task_type_of(base)](settings)
     return prepare(base, tokens, plain, nowhere, load=load)
+
+
+def decoder_shapes(settings: TrainingSettings) -> "Callable[..., Any]":
+    return partial(load_shapes, quantized_as=settings.wanted)
+
+
+def classifier_shapes(settings: TrainingSettings) -> "Callable[..., Any]":
+    del settings
+    from components.model.classifier import load_shapes_only
+
+    return load_shapes_only
+
+
+SHAPES: "dict[str, Callable[[TrainingSettings], Callable[..., Any]]]" = {
+    CAUSAL_LM: decoder_shapes,
+    SEQ_CLS: classifier_shapes,
+}
+"""How a model of each kind is made without numbers."""
 
 
 def load_shapes(folder: Path, *, dtype: "torch.dtype", quantized_as: bool = False, **_: Any) -> Any:

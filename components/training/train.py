@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from components.contracts.errors import DataError
 from components.contracts.events import Context
 from components.contracts.kinds import Adapter, BaseModelFolder, Tokens
+from components.contracts.task_types import task_type_of
 from components.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -78,10 +79,23 @@ def prepare(
     context: Context,
     load: "Callable[..., Any] | None" = None,
 ) -> "Trainer":
-    """Return a trainer at step 0 with everything chosen for this machine.
+    """Return a trainer at step 0 with everything chosen for this machine and this kind of model.
 
-    `load` takes the place of `load_base` where the model is only looked at.
+    `load` takes the place of what loads the base where the model is only looked at.
     """
+    from components.training.kinds import TRAINERS
+
+    return TRAINERS[task_type_of(base)](base, tokens, settings, context, load)
+
+
+def prepare_decoder(
+    base: BaseModelFolder,
+    tokens: Tokens,
+    settings: TrainingSettings,
+    context: Context,
+    load: "Callable[..., Any] | None" = None,
+) -> "Trainer":
+    """Return a trainer for a decoder, at step 0: see `prepare`."""
     import torch
 
     from components.model.adapter import attach_adapter

@@ -15,6 +15,7 @@ from components.contracts.kinds import (
     Tokens,
     Verification,
 )
+from components.contracts.task_types import task_type_of
 from components.runtime.ort import OrtLM
 from components.scoring.items import Item
 from components.scoring.lm import CausalLM
@@ -53,6 +54,8 @@ def verify(
 ) -> Verification:
     """Score every exported file in ONNX Runtime and compare the most precise one with torch.
 
+    What is asked of a file is what its kind of model can do.
+
     `champion` is the folder of the file that is in use now, where there is one: it answers the same
     items and tasks, and each variant is compared with it.
 
@@ -65,7 +68,26 @@ def verify(
         ArtefactError: a byte of the export is not what its manifest says.
         ModelError: a file cannot be run on the device it was exported for, or overflows.
     """
+    from components.verification.kinds import VERIFIERS
+
     onnx.check()
+    inputs = (base, tokens, adapter, evaluation, onnx, settings)
+    return VERIFIERS[task_type_of(base)](*inputs, out=out, context=context, champion=champion)
+
+
+def verify_decoder(
+    base: BaseModelFolder,
+    tokens: Tokens,
+    adapter: Adapter,
+    evaluation: Evaluation,
+    onnx: Onnx,
+    settings: VerificationSettings,
+    *,
+    out: Path,
+    context: Context,
+    champion: Path | None = None,
+) -> Verification:
+    """Do what `verify` says for decoders: prompts are gone on from, answers and texts scored."""
     asked = evaluation.facts["items"]
     items = read_items(tokens, asked["split"], asked["limit"], texts=asked["texts"])
     prefix = int(evaluation.facts["prefix_token"])

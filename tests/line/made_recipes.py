@@ -59,3 +59,16 @@ def preference_rows(count: int) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+FEELINGS = {"glad": "good", "bright": "good", "grim": "poor", "dull": "poor", "plain": "fair"}
+
+
+def labelled_rows(count: int) -> list[dict[str, Any]]:
+    """Return short texts whose label the first word tells."""
+    rng = random.Random(2)
+    words = [rng.choice(sorted(FEELINGS)) for _ in range(count)]
+    return [
+        {"text": f"{word} {rng.choice(THINGS)} {number}", "label": FEELINGS[word]}
+        for number, word in enumerate(words)
+    ]

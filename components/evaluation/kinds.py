@@ -1,0 +1,140 @@
+"""What is scored and how, for each kind of model: one entry a kind (`model.task_type`)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from components.contracts.errors import RecipeError
+from components.contracts.events import Events
+from components.contracts.kinds import Adapter, BaseModelFolder, Tokens
+from components.contracts.task_types import CAUSAL_LM, SEQ_CLS
+from components.evaluation.settings import EvaluationSettings
+from components.scoring.items import Item, Score
+
+if TYPE_CHECKING:
+    from components.model.classifier import TorchClassifier
+    from components.model.torch_lm import TorchLM
+
+Loaders = dict[str, Callable[[], Any]]
+"""How to load each model, so that one at a time is in memory."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`facts` are what the evaluation says of base and tuned besides their figures.
+
+    `check` raises `RecipeError` for settings that this kind of model cannot be put to.
+    """
+
+    models: Callable[[BaseModelFolder, Tokens, Adapter], Loaders]
+    score: Callable[[Any, Sequence[Item], Tokens, Events, str], list[Score]]
+    facts: Callable[[Tokens, Adapter], dict[str, Any]]
+    check: Callable[[EvaluationSettings], None]
+
+
+def ready() -> "Any":
+    """Choose how products are made, and return the device to score on."""
+    import torch
+
+    from components.model.device import keep_few_kernels, pick_device
+
+    keep_few_kernels()
+    # oneDNN's fp32 kernels: twice the speed of the default ones on CPU, still fp32 accumulation.
+    torch.set_float32_matmul_precision("medium")
+    return pick_device()
+
+
+def decoders(base: BaseModelFolder, tokens: Tokens, adapter: Adapter) -> Loaders:
+    """Return how to load base and tuned decoder."""
+    del tokens
+    import torch
+
+    from components.model.base import load_base
+    from components.model.merge import load_merged
+    from components.model.torch_lm import TorchLM
+
+    device = ready()
+
+    def plain() -> "TorchLM":
+        return TorchLM(load_base(base.model, dtype=torch.float32, device=device))
+
+    return {
+        "base": plain,
+        "tuned": lambda: TorchLM(load_merged(base.model, adapter.model)[0].to(device)),
+    }
+
+
+def score_answers(
+    lm: Any, items: Sequence[Item], tokens: Tokens, events: Events, label: str
+) -> list[Score]:
+    """Score a decoder's answers and the rows' own text."""
+    from components.scoring.score import score_items
+
+    prefix = int(tokens.facts["prefix_token"])
+    return score_items(lm, items, prefix_token=prefix, events=events, label=label)
+
+
+def classifiers(base: BaseModelFolder, tokens: Tokens, adapter: Adapter) -> Loaders:
+    """Return how to load the encoder before and after training, with a head for the labels."""
+    from components.model.classifier import (
+        TorchClassifier,
+        load_classifier,
+        load_merged_classifier,
+    )
+
+    device, labels = ready(), tokens.facts["labels"]
+
+    def plain() -> "TorchClassifier":
+        return TorchClassifier(load_classifier(base.model, labels).model.to(device))
+
+    def tuned() -> "TorchClassifier":
+        model, _ = load_merged_classifier(base.model, adapter.model, labels)
+        return TorchClassifier(model.to(device))
+
+    return {"base": plain, "tuned": tuned}
+
+
+def score_texts(
+    model: Any, items: Sequence[Item], tokens: Tokens, events: Events, label: str
+) -> list[Score]:
+    """Score the labels that a classifier gives the texts."""
+    del tokens
+    from components.scoring.labels import score_labels
+
+    return score_labels(model, items, events=events, label=label)
+
+
+def about_text(tokens: Tokens, adapter: Adapter) -> dict[str, Any]:
+    """Return after which token text is scored."""
+    del adapter
+    return {"prefix_token": int(tokens.facts["prefix_token"])}
+
+
+def about_head(tokens: Tokens, adapter: Adapter) -> dict[str, Any]:
+    """Return the labels, and what the base is that the tuned model is compared with."""
+    untrained = bool(adapter.facts.get("new_modules"))
+    return {
+        "labels": list(tokens.facts["labels"]),
+        "task_type": SEQ_CLS,
+        "base_is": "base (its head is untrained)" if untrained else "base",
+    }
+
+
+def anything(settings: EvaluationSettings) -> None:
+    del settings
+
+
+def labels_only(settings: EvaluationSettings) -> None:
+    """Raise `RecipeError` if a task is named: all of them ask a decoder."""
+    if settings.names():
+        raise RecipeError(
+            f"evaluation names {', '.join(settings.names())}, which only a decoder can answer, but "
+            f"model.task_type is {SEQ_CLS}",
+            fix="leave perplexity and tasks out of the evaluation section",
+        )
+
+
+KINDS: dict[str, Kind] = {
+    CAUSAL_LM: Kind(decoders, score_answers, about_text, anything),
+    SEQ_CLS: Kind(classifiers, score_texts, about_head, labels_only),
+}
