@@ -16,7 +16,13 @@ from components.contracts.artefacts import read_manifest
 from flows.store import client
 
 COMPONENTS = Path(__file__).parents[1] / "components"
-CARRIED = ("__init__.py", "contracts/__init__.py", "contracts/errors.py", "runtime")
+CARRIED = (
+    "__init__.py",
+    "contracts/__init__.py",
+    "contracts/errors.py",
+    "contracts/lengths.py",
+    "runtime",
+)
 """What the registered model takes along of components/."""
 
 NEEDED = ("jinja2", "numpy", "pydantic", "tokenizers")

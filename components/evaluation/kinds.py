@@ -12,7 +12,7 @@ from components.evaluation.settings import EvaluationSettings
 from components.scoring.items import Item, Score
 
 if TYPE_CHECKING:
-    from components.model.classifier import TorchClassifier
+    from components.model.torch_classifier import TorchClassifier
     from components.model.torch_lm import TorchLM
 
 Loaders = dict[str, Callable[[], Any]]
@@ -76,11 +76,8 @@ def score_answers(
 
 def classifiers(base: BaseModelFolder, tokens: Tokens, adapter: Adapter) -> Loaders:
     """Return how to load the encoder before and after training, with a head for the labels."""
-    from components.model.classifier import (
-        TorchClassifier,
-        load_classifier,
-        load_merged_classifier,
-    )
+    from components.model.classifier import load_classifier, load_merged_classifier
+    from components.model.torch_classifier import TorchClassifier
 
     device, labels = ready(), tokens.facts["labels"]
 

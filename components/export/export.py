@@ -18,7 +18,7 @@ BYTES_A_PARAMETER = {"fp32": 4.1, "fp16": 2.1, "bf16": 2.1, "int8": 1.25, "int4"
 BESIDE = 16_000_000
 """Bytes of tokenizer, graph and rotary tables of a variant."""
 
-WIDTHS = ("hidden_size", "n_embd", "d_model")
+WIDTHS = ("hidden_size", "n_embd", "d_model", "dim")
 """How configurations call the width of the embeddings."""
 
 

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from components.contracts.errors import ModelError
 from components.model.merge import load_merged
-from components.runtime.padding import groups, padded
-from components.scoring.labels import Logits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -20,9 +18,6 @@ HEAD_SEED = 0
 
 HEADS = ("classifier", "score")
 """What peft itself takes for the head and trains whole."""
-
-BATCH_TOKENS = 4096
-"""Tokens of one forward, padding counted."""
 
 
 @dataclass(frozen=True)
@@ -109,25 +104,6 @@ def load_merged_classifier(
 
 def _model(folder: Path, *, labels: Sequence[str]) -> "PreTrainedModel":
     return load_classifier(folder, labels).model
-
-
-class TorchClassifier:
-    """A classifier in torch, as `components.scoring.labels.Classifier` asks for it."""
-
-    def __init__(self, model: "PreTrainedModel") -> None:
-        self.model = model.eval()
-
-    def label_logits(self, rows: Sequence[Sequence[int]]) -> Iterator[tuple[int, Logits]]:
-        """See `components.scoring.labels.Classifier`."""
-        import torch
-
-        for group in groups(rows, BATCH_TOKENS):
-            ids, mask = padded([rows[index] for index in group], padding_id(self.model))
-            inputs = {"input_ids": ids, "attention_mask": mask}
-            on_device = {k: torch.from_numpy(v).to(self.model.device) for k, v in inputs.items()}
-            with torch.no_grad():
-                logits = self.model(**on_device).logits.float().cpu().numpy()
-            yield from zip(group, logits, strict=True)
 
 
 def padding_id(model: Any) -> int:

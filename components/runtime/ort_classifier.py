@@ -1,6 +1,6 @@
 """An exported encoder with a head for labels, in ONNX Runtime.
 
-Needs nothing but numpy, onnxruntime, tokenizers and `components.contracts.errors`, so that a
+Needs nothing but numpy, onnxruntime, tokenizers and `components.contracts`, so that a
 registered model can carry this file along.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts.errors import ModelError
+from components.contracts.lengths import context_length
 from components.runtime.ort import Device, cpus, open_session
 from components.runtime.padding import groups, padded
 
@@ -37,7 +38,7 @@ class OrtClassifier:
         names = config.get("id2label") or {}
         self.labels = tuple(str(names[key]) for key in sorted(names, key=int))
         self.pad = int(config.get("pad_token_id") or 0)
-        self.context_length = config.get("max_position_embeddings")
+        self.context_length = context_length(config)
         self.session = open_session(folder / FILE, threads or cpus(), device)
         inputs = [value.name for value in self.session.get_inputs()]
         if sorted(inputs) != ["attention_mask", "input_ids"] or not self.labels:
@@ -49,7 +50,7 @@ class OrtClassifier:
     def label_logits(self, rows: Sequence[Sequence[int]]) -> Iterator[tuple[int, Logits]]:
         """See `components.scoring.labels.Classifier`; raises `ModelError` for too long a text."""
         longest = max(map(len, rows), default=0)
-        if self.context_length is not None and longest > int(self.context_length):
+        if self.context_length is not None and longest > self.context_length:
             raise ModelError(
                 f"{longest} tokens do not fit the model's context of {self.context_length}",
                 fix="shorten the text",
@@ -71,10 +72,10 @@ class LabelModel:
         self.folder, self.threads, self.device = folder, threads, device
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
-        limit = read_config(folder).get("max_position_embeddings")
+        limit = context_length(read_config(folder))
         # A server gets texts of any length; the label is that of what can be read.
         if limit is not None:
-            self.tokenizer.enable_truncation(int(limit))
+            self.tokenizer.enable_truncation(limit)
 
     @cached_property
     def model(self) -> OrtClassifier:

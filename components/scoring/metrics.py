@@ -65,4 +65,6 @@ def wilson(successes: int, total: int, z: float = 1.959963984540054) -> tuple[fl
     centre = p + z * z / (2 * total)
     spread = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
     scale = 1 + z * z / total
-    return (max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale))
+    # Rounding may leave a bound on the wrong side of a share of 0 or 1.
+    low, high = min(p, (centre - spread) / scale), max(p, (centre + spread) / scale)
+    return (max(0.0, low), min(1.0, high))

@@ -11,6 +11,7 @@ from typing import Any
 
 from components.contracts.artefacts import need_space, sha256
 from components.contracts.errors import ModelError, SourceError
+from components.contracts.lengths import context_length
 
 PATTERNS = (
     "config.json",
@@ -66,7 +67,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "architecture": (config.get("architectures") or [config.get("model_type")])[0],
         "parameters": sum(math.prod(shape) for shape in shapes),
         "vocabulary_size": config.get("vocab_size"),
-        "max_position_embeddings": config.get("max_position_embeddings", config.get("n_positions")),
+        "max_position_embeddings": context_length(config),
         "tied": bool(config.get("tie_word_embeddings", False)),
         "weights_sha256": _digest(weights),
         "weights_bytes": sum(file.stat().st_size for file in weights),

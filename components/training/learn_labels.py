@@ -14,7 +14,6 @@ from components.contracts.events import Context
 from components.contracts.kinds import BaseModelFolder, Tokens
 from components.contracts.tables import IGNORED
 from components.contracts.task_types import SEQ_CLS
-from components.runtime.padding import padded
 from components.training.collate import Inputs, move
 from components.training.settings import TrainingSettings
 
@@ -184,7 +183,12 @@ def make_ready(model: Any, settings: TrainingSettings) -> None:
 
 def pad_labelled(rows: Sequence[LabelledRow], pad: int, device: "torch.device") -> Inputs:
     """Stack texts [batch, longest], padded on the right; `labels` [batch] are the labels'."""
-    ids, mask = padded([row.input_ids.tolist() for row in rows], pad)
+    width = max(len(row.input_ids) for row in rows)
+    ids = np.full((len(rows), width), pad, np.int64)
+    mask = np.zeros((len(rows), width), np.int64)
+    for place, row in enumerate(rows):
+        ids[place, : len(row.input_ids)] = row.input_ids
+        mask[place, : len(row.input_ids)] = 1
     arguments = {"input_ids": move(ids, device), "attention_mask": move(mask, device)}
     targets = np.array([row.target for row in rows], np.int64)
     return Inputs(arguments, move(targets, device), int(mask.sum()))

@@ -77,8 +77,9 @@ def merged(base: BaseModelFolder, adapter: Adapter) -> Classifier:
     """Return the tuned classifier in torch, fp32 with full-precision products."""
     import torch
 
-    from components.model.classifier import TorchClassifier, load_merged_classifier
+    from components.model.classifier import load_merged_classifier
     from components.model.device import keep_few_kernels, pick_device
+    from components.model.torch_classifier import TorchClassifier
 
     keep_few_kernels()
     torch.set_float32_matmul_precision("highest")

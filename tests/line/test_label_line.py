@@ -10,6 +10,8 @@ from tests_line import Line, run_line
 from components.runtime.served import open_served
 from components.scoring.tables import read_scores
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def label_line(tmp_path_factory: pytest.TempPathFactory) -> Line:
@@ -26,13 +28,12 @@ def label_line(tmp_path_factory: pytest.TempPathFactory) -> Line:
         model={
             "architecture": "bert",
             "task_type": "SEQ_CLS",
-            "num_hidden_layers": 1,
             "max_position_embeddings": 64,
         },
         tokenization={"max_length": 48},
         training={
             "learning_rate": 3e-3,
-            "num_train_epochs": 6,
+            "num_train_epochs": 10,
             "per_device_train_batch_size": 8,
             "eval_steps": 40,
             "bf16": False,
@@ -48,7 +49,7 @@ def test_the_tuned_encoder_gives_the_right_labels(label_line: Line) -> None:
     assert models["tuned"]["accuracy"] > models["base"]["accuracy"] + 0.3
     assert models["tuned"]["exact_match"] == models["tuned"]["accuracy"]
     low, high = models["tuned"]["accuracy_interval"]
-    assert low < models["tuned"]["accuracy"] < high
+    assert low < models["tuned"]["accuracy"] <= high
     assert models["tuned"]["perplexity"] is None
     scores = read_scores(label_line["evaluation"].path / "tuned.parquet")
     shares = np.exp([score.choice_logprobs for score in scores])
@@ -60,7 +61,9 @@ def test_the_exported_file_gives_the_same_labels(label_line: Line) -> None:
     parity = label_line["verification"].facts["parity"]
     assert parity["passed"]
     assert parity["max_logit_difference"] <= 1e-4
-    assert parity["identical_greedy"] == parity["prompts"] == label_line["verification"].facts["items"]
+    assert (
+        parity["identical_greedy"] == parity["prompts"] == label_line["verification"].facts["items"]
+    )
     int8 = label_line["verification"].facts["variants"]["int8"]
     assert 0 < int8["agreement"]["mean_logit_difference"] < 0.2
     assert int8["bytes"] < label_line["verification"].facts["variants"]["fp32"]["bytes"]
