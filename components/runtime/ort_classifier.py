@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from components.contracts.errors import ModelError
 from components.contracts.lengths import context_length
-from components.runtime.ort import Device, cpus, open_session
 from components.runtime.padding import groups, padded
+from components.runtime.session import Device, cpus, open_session
 
 FILE = "model.onnx"
 BATCH_TOKENS = 2048
