@@ -11,6 +11,8 @@ from components.export.tracing import FILE, Traced, trace
 if TYPE_CHECKING:
     import torch
 
+    Pair = tuple[torch.Tensor, torch.Tensor]
+
 BATCH, NEW, PAST = 2, 3, 4
 """Lengths of the example that the graph is traced with; none of them stays in it."""
 
@@ -21,9 +23,9 @@ KINDS = ("key", "value")
 def write_graph(model: Path, out: Path) -> str | None:
     """Write the decoder in the folder `model` to `out` in fp32, with the builder's names.
 
-    The cache is `past_key_values.N.key` [batch, heads, past, size] and so on. The mask has a column
-    for every token of the past and of the input; with it and `position_ids`, rows padded on the
-    left are read right. Returns the name of the head's product.
+    The cache is `past_key_values.N.key` [batch, heads, past, size] and so on, and behaves as the
+    builder's: rows begin at its place 0, may be padded on the right, and the mask tells how many
+    tokens each has. Returns the name of the head's product.
 
     Raises:
         ModelError: the model looks back through a window, or cannot be traced.
@@ -55,15 +57,15 @@ def decoder(causal: Any) -> Traced:
             self.inner = causal
 
         def forward(self, inputs: "Sequence[torch.Tensor]") -> "tuple[torch.Tensor, ...]":
-            from transformers import DynamicCache
-
-            ids, mask, places, *past = inputs
-            cache = DynamicCache(list(zip(past[::2], past[1::2], strict=True)))
+            ids, mask, positions, *past = inputs
+            places = new_places(ids, mask)
+            total = torch.sym_max(past[0].shape[2], mask.shape[1])
+            pairs = list(zip(past[::2], past[1::2], strict=True))
             said = self.inner(
                 input_ids=ids,
-                attention_mask=seen(ids, mask, past[0].shape[2], self.inner.dtype),
-                position_ids=places,
-                past_key_values=cache,
+                attention_mask=seen(places, total, self.inner.dtype),
+                position_ids=positions,
+                past_key_values=row_cache(pairs, places, total),
                 use_cache=True,
             )
             layers = said.past_key_values.layers
@@ -75,16 +77,55 @@ def decoder(causal: Any) -> Traced:
     return Traced(Decoder(), values, axes, outputs)
 
 
-def seen(
-    ids: "torch.Tensor", mask: "torch.Tensor", past: int, dtype: "torch.dtype"
-) -> "torch.Tensor":
-    """Return what is added to attention scores [batch, 1, new, past + new]: 0, or very little."""
+def new_places(ids: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
+    """Return the places [rows, new] in the cache of the new tokens: behind those a row has.
+
+    The mask tells how many tokens a row has in the end; what pads it on the right is overwritten
+    by what comes next.
+    """
     import torch
 
-    total = past + ids.shape[1]
-    rows = torch.arange(ids.shape[1])[:, None] + past
-    allowed = (torch.arange(total)[None, :] <= rows)[None, None] & mask[:, None, None, :].bool()
-    return torch.where(allowed, 0.0, torch.finfo(dtype).min).to(dtype)
+    before = (mask.sum(dim=1, keepdim=True) - ids.shape[1]).clamp_min(0)
+    return before + torch.arange(ids.shape[1])[None]
+
+
+def seen(places: "torch.Tensor", total: int, dtype: "torch.dtype") -> "torch.Tensor":
+    """Return what is added to attention scores [rows, 1, new, total]: 0, or very little."""
+    import torch
+
+    allowed = torch.arange(total)[None, None] <= places[:, :, None]
+    return torch.where(allowed, 0.0, torch.finfo(dtype).min).to(dtype)[:, None]
+
+
+def row_cache(pairs: "list[Pair]", places: "torch.Tensor", total: int) -> Any:
+    """Return a cache that writes new keys and values [rows, heads, new, size] to `places`.
+
+    It has `total` places then, as the builder's has: those of the past, or more where these do not
+    suffice. So a runtime may keep room in it and let every row have its own length.
+    """
+    import torch
+    from transformers import DynamicCache
+
+    rows = torch.arange(places.shape[0])[:, None]
+
+    def write(past: "torch.Tensor", new: "torch.Tensor") -> "torch.Tensor":
+        batch, heads, length, size = past.shape
+        whole = torch.cat([past, past.new_zeros(batch, heads, total - length, size)], dim=2)
+        # By place, then row: so the new ones go in with one scatter.
+        turned = whole.transpose(1, 2).index_put((rows, places), new.transpose(1, 2))
+        return turned.transpose(1, 2)
+
+    class RowCache(DynamicCache):
+        """Rows begin at place 0; each goes on at its own end."""
+
+        def update(
+            self, keys: "torch.Tensor", values: "torch.Tensor", layer: int, *_: Any, **__: Any
+        ) -> "Pair":
+            found = self.layers[layer]
+            found.keys, found.values = write(found.keys, keys), write(found.values, values)
+            return found.keys, found.values
+
+    return RowCache(pairs)
 
 
 def example(causal: Any) -> tuple[dict[str, "torch.Tensor"], dict[str, dict[int, str]]]:

@@ -23,6 +23,7 @@ from components.model.base import load_base
 from components.model.merge import load_merged
 from components.model.settings import LoraSettings
 from components.model.torch_lm import TorchLM
+from components.runtime.batch import generate_batch
 from components.runtime.generate import Generation, generate
 from components.runtime.ort import OrtLM
 
@@ -83,6 +84,16 @@ def test_the_cache_goes_on_token_by_token(exported: tuple[Onnx, TorchLM]) -> Non
     lm = OrtLM(exported[0].variant("fp32"), threads=1)
     greedy = Generation(max_new_tokens=6)
     assert list(generate(lm, [5, 6, 7], greedy)) == list(generate(exported[1], [5, 6, 7], greedy))
+
+
+def test_rows_of_many_lengths_are_answered_in_one_cache(exported: tuple[Onnx, TorchLM]) -> None:
+    greedy = Generation(max_new_tokens=7)
+    for start in ([], [20, 21, 22, 23, 24, 25, 26]):
+        prompts = [[*start, *row] for row in ROWS]
+        lm = OrtLM(exported[0].variant("fp32"), threads=1)
+        found = dict(generate_batch(lm, prompts, greedy))
+        alone = [list(generate(exported[1], prompt, greedy)) for prompt in prompts]
+        assert [found[index] for index in range(len(ROWS))] == alone
 
 
 def test_rounded_weights_stay_near_and_take_less_room(exported: tuple[Onnx, TorchLM]) -> None:
