@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_families import FAMILIES, SCALED, make_model, write_base
+from made_families import EXPORTED, FAMILIES, SCALED, make_model, write_base
 
 from components.contracts.events import Context, Heard
 from components.contracts.kinds import Adapter, BaseModelFolder, Dataset, Evaluation, Tokens
@@ -53,7 +53,7 @@ def gradients(model: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
     return {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
 
 
-@pytest.mark.parametrize("family", FAMILIES | SCALED)
+@pytest.mark.parametrize("family", FAMILIES | SCALED | EXPORTED)
 def test_fast_loss_and_gradients_are_those_of_the_models_own_forward(
     family: str, rows: list[Row]
 ) -> None:
@@ -93,7 +93,7 @@ def test_an_adapter_on_the_head_itself(rows: list[Row]) -> None:
         torch.testing.assert_close(grad, expected[name], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", FAMILIES | SCALED)
+@pytest.mark.parametrize("family", FAMILIES | SCALED | EXPORTED)
 def test_the_head_alone_is_taken_only_where_it_is_all(family: str) -> None:
     model = make_model(family)
     state, head = torch.get_rng_state(), head_of(model)
@@ -108,7 +108,7 @@ def test_the_head_alone_is_taken_only_where_it_is_all(family: str) -> None:
         assert (alone - head(hidden)).abs().max() > 0.05, "the test can tell the two apart"
 
 
-@pytest.mark.parametrize("family", FAMILIES | SCALED)
+@pytest.mark.parametrize("family", FAMILIES | SCALED | EXPORTED)
 def test_scoring_reads_the_models_own_logits(family: str) -> None:
     model = make_model(family)
     prefix, ends, keep = [7, 8, 9, 10], [[11, 12, 13], [14], [15, 16, 17, 18, 19, 20]], [2, 1, 6]
