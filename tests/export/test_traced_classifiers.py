@@ -6,38 +6,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from made_encoders import ENCODERS, LABELS, random_bert, write_encoder
+from made_random_classifier import random_classifier
 
 from components.contracts import task_types
 from components.contracts.errors import ModelError
 from components.contracts.events import Context
-from components.contracts.kinds import Adapter, BaseModelFolder, Onnx
-from components.contracts.task_types import SEQ_CLS
+from components.contracts.kinds import BaseModelFolder, Onnx
 from components.export.export import export
 from components.export.settings import ExportSettings
-from components.model.adapter import attach_adapter, save_adapter
-from components.model.classifier import load_classifier, load_merged_classifier
-from components.model.settings import LoraSettings
+from components.model.classifier import load_merged_classifier
 from components.model.torch_classifier import TorchClassifier
 from components.runtime.ort_classifier import LabelModel, OrtClassifier
 from components.runtime.served import open_served
 from components.runtime.text import TextModel
 
 ROWS = [[1, 50, 60, 2], [1, 70, 2], [1, *range(20, 40), 2], [1, 51, 61, 2]]
-
-
-def random_adapter(base: BaseModelFolder, out: Path) -> Adapter:
-    loaded = load_classifier(base.model, LABELS)
-    tuned = attach_adapter(loaded.model, LoraSettings(lora_r=4), SEQ_CLS, loaded.modules_to_save)
-    torch.manual_seed(1)
-    for name, weight in tuned.named_parameters():
-        if "lora_B" in name or (weight.requires_grad and "lora_" not in name):
-            torch.nn.init.normal_(weight, std=0.2)
-    with Adapter.write(out) as draft:
-        save_adapter(tuned, draft.folder / "model", "random")
-        draft.facts = {"labels": LABELS}
-    return Adapter.open(out)
 
 
 def families() -> list[Any]:
@@ -58,7 +42,7 @@ def exported(
 ) -> tuple[Onnx, TorchClassifier]:
     folder = tmp_path_factory.mktemp("classifier")
     base = write_encoder(request.param, folder / "base", bert)
-    adapter = random_adapter(base, folder / "adapter")
+    adapter = random_classifier(base, folder / "adapter")
     settings = ExportSettings(variants=("fp32", "int8", "int4"))
     context = Context(folder, folder / "scratch")
     out = export(base, adapter, settings, out=folder / "onnx", context=context)
