@@ -13,7 +13,7 @@ from components.contracts.settings import Settings
 from components.evaluation.settings import EvaluationSettings
 from components.export.settings import ExportSettings
 from components.formats.settings import FormatSettings
-from components.gate import GateSettings
+from components.gate.settings import GateSettings
 from components.report.settings import ReportSettings
 from components.sources.settings import ModelSettings, SourceSettings
 from components.tokenization.settings import TokenizationSettings

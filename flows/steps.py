@@ -73,7 +73,7 @@ STEPS: dict[str, Step] = {
         ("verification",),
         "verification",
     ),
-    "gate": Step("components.gate:gate", EVALUATION | VERIFICATION, ("gate",), "verdict"),
+    "gate": Step("components.gate.gate:gate", EVALUATION | VERIFICATION, ("gate",), "verdict"),
     "report": Step(
         "components.report.report:report",
         {"raw": kinds.Raw}

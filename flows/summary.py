@@ -13,6 +13,7 @@ from flows.environment import scratch_folder
 from flows.locked import locked_hashes
 from flows.record import Door, Fault, Git, Registered, RunRecord, StageRecord, Status, read_record
 from flows.steps import STEPS
+from flows.task_facts import TaskFacts, task_facts
 
 
 class _Facts(BaseModel):
@@ -53,6 +54,8 @@ class ReasonFacts(_Facts):
     check: str
     passed: bool
     text: str
+    task: str | None = None
+    guard: str | None = None
 
 
 class VerdictFacts(_Facts):
@@ -84,6 +87,9 @@ class LineFacts(_Facts):
     run: RunFacts | None
     artefacts: dict[str, ArtefactFacts]
     models: dict[str, ModelFacts] = Field(description="base, tuned, then each exported file")
+    tasks: dict[str, TaskFacts] = Field(
+        default_factory=dict, description="tasks and guards of the evaluation, in their order"
+    )
     verdict: VerdictFacts | None
     registration: Registered | None
 
@@ -97,6 +103,7 @@ def gather(root: Path, recipe: str) -> LineFacts:
         run=_run(record) if record else None,
         artefacts=_artefacts(root, recipe),
         models=_models(facts, _speeds(root, recipe)),
+        tasks=task_facts(facts["evaluate"], facts["verify"]),
         verdict=_verdict(facts["gate"]),
         registration=record.registration if record else None,
     )

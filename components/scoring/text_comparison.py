@@ -39,6 +39,10 @@ class TextComparison:
     rise_interval: tuple[float, float]
     p: float
 
+    @property
+    def improved(self) -> bool:
+        return self.difference < 0
+
     def facts(self) -> dict[str, Any]:
         intervals = {"interval": list(self.interval), "rise_interval": list(self.rise_interval)}
         return {**asdict(self), **intervals}
