@@ -9,11 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from components.contracts.artefacts import read_manifest
-from flows.store import client
+from flows.store import champion_version, client
 
 COMPONENTS = Path(__file__).parents[1] / "components"
 CARRIED = ("__init__.py", "contracts/__init__.py", "contracts/errors.py", "runtime")
@@ -139,7 +138,5 @@ def registered(name: str, digest: str) -> Version | None:
 
 def champion(name: str) -> str | None:
     """Return the version that is champion now; a name without one is no error."""
-    try:
-        return str(client().get_model_version_by_alias(name, "champion").version)
-    except MlflowException:  # the first run: neither the name nor the alias exists
-        return None
+    found = champion_version(name)
+    return None if found is None else str(found.version)

@@ -102,6 +102,16 @@ class Onnx(Artefact):
         return self.path / name
 
 
+class Champion(Artefact):
+    """The exported folder of the version in use when the new files were made, if there was one."""
+
+    kind = "champion"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+
 class Verification(Artefact):
     """Per-item scores of the exported files, run in ONNX Runtime, and parity with torch."""
 

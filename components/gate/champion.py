@@ -4,7 +4,7 @@ from typing import Any
 
 from components.gate.evidence import Evidence
 from components.gate.reason import Reason
-from components.gate.tasks import absent
+from components.gate.rival import settled
 from components.scoring.comparison import Comparison
 
 
@@ -15,9 +15,8 @@ def judge_champion(evidence: Evidence) -> tuple[list[Reason], dict[str, Any]]:
     """
     facts = {"there": False, **evidence.champion_facts}
     facts.pop("tasks", None)  # the verification holds them
-    if not evidence.champion:
-        passed, why = absent(evidence)
-        return [Reason("champion", passed, why)], facts
+    if (no_rival := settled(evidence)) is not None:
+        return [Reason("champion", *no_rival)], facts
     found = evidence.against_champion
     reasons = [not_worse(evidence)]
     if evidence.settings.champion.superiority:

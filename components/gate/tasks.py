@@ -7,6 +7,7 @@ from components.contracts.errors import RecipeError, choose
 from components.gate.evidence import CHAMPION, Evidence
 from components.gate.kept import Kept
 from components.gate.reason import Reason
+from components.gate.rival import settled
 from components.gate.settings import TaskDemand
 from components.scoring.paired import Paired, holm
 
@@ -18,16 +19,25 @@ def judge_tasks(evidence: Evidence) -> tuple[list[Reason], dict[str, Any]]:
     """Return a reason a demand, and by task its measure and all that was found.
 
     Raises `RecipeError` for a task that the evaluation did not ask, or a reference that did not
-    answer it.
+    answer it. Whether there is a champion is no fault of the recipe: that is a reason.
     """
     found: dict[str, list[Found]] = {demand.task: [] for demand in evidence.settings.tasks}
-    corrected = superiority(evidence)
     for demand in evidence.settings.tasks:
         choose("gate.tasks: the task", demand.task, dict(evidence.tasks), RecipeError)
+    corrected, no_rival = superiority(evidence), settled(evidence)
+    for demand in evidence.settings.tasks:
         for reference in demand.better_than:
-            found[demand.task].append(better(evidence, demand, reference, corrected))
+            found[demand.task].append(
+                without_champion(demand.task, "better", *no_rival)
+                if reference == CHAMPION and no_rival
+                else better(evidence, demand, reference, corrected)
+            )
         for reference in demand.not_worse_than:
-            found[demand.task].append(not_worse(evidence, demand, reference))
+            found[demand.task].append(
+                without_champion(demand.task, "not_worse", *no_rival)
+                if reference == CHAMPION and no_rival
+                else not_worse(evidence, demand, reference)
+            )
     reasons = [reason for several in found.values() for reason, _ in several]
     return reasons, {name: [facts for _, facts in several] for name, several in found.items()}
 
@@ -38,10 +48,12 @@ def superiority(evidence: Evidence) -> dict[tuple[str, str], Paired]:
     p is corrected after Holm over all tasks that must be better than the same reference, and
     judged by the gate's own alpha.
     """
-    corrected = {}
+    corrected: dict[tuple[str, str], Paired] = {}
     for reference in sorted({r for d in evidence.settings.tasks for r in d.better_than}):
+        if reference == CHAMPION and settled(evidence):
+            continue
         names = [d.task for d in evidence.settings.tasks if reference in d.better_than]
-        known = [p for name in names if (p := paired(evidence, name, reference))]
+        known = [need(evidence, name, reference) for name in names]
         for one, p in zip(known, holm([one.p for one in known]), strict=True):
             corrected[one.task, reference] = replace(one, p_holm=p, alpha=evidence.settings.alpha)
     return corrected
@@ -54,9 +66,7 @@ def better(
     corrected: dict[tuple[str, str], Paired],
 ) -> Found:
     """Superiority over a reference."""
-    one = corrected.get((demand.task, reference))
-    if one is None:
-        return unasked(evidence, demand.task, reference, "better")
+    one = corrected[demand.task, reference]
     passed = one.outcome == "better"
     text = (
         f"{demand.task}: {evidence.settings.ship} against {reference}: {one.measure} "
@@ -68,21 +78,22 @@ def better(
 
 def not_worse(evidence: Evidence, demand: TaskDemand, reference: str) -> Found:
     """Non-inferiority to a reference with the demand's margin."""
-    one = paired(evidence, demand.task, reference)
-    if one is None:
-        return unasked(evidence, demand.task, reference, "not_worse")
-    kept = Kept(one, float(demand.margin or 0))
+    kept = Kept(need(evidence, demand.task, reference), float(demand.margin or 0))
     text = f"{demand.task}: {evidence.settings.ship} against {reference}: {kept.words()}"
     facts = {"demand": "not_worse", "against": reference, **kept.facts()}
     return Reason("task_not_worse", kept.passed, text, task=demand.task), facts
 
 
-def unasked(evidence: Evidence, task: str, reference: str, demand: str) -> Found:
-    """Return the pass that there is no champion to compare with; else raise `RecipeError`.
+def without_champion(task: str, demand: str, passed: bool, why: str) -> Found:
+    """A demand against a champion that is not there, is this file itself, or did not answer."""
+    facts = {"demand": demand, "against": CHAMPION, "passed": passed}
+    return Reason(f"task_{demand}", passed, f"{task}: {why}", task=task), facts
 
-    A champion that could not answer is no pass.
-    """
-    if reference != CHAMPION:
+
+def need(evidence: Evidence, task: str, reference: str) -> Paired:
+    """Return the comparison of the file to ship with a reference; raise `RecipeError` if none."""
+    found = evidence.paired.get(reference, {}).get(task)
+    if found is None:
         answered = sorted({r for r, several in evidence.paired.items() if task in several})
         raise RecipeError(
             f"gate.tasks: '{task}' has no comparison with {reference}",
@@ -90,21 +101,4 @@ def unasked(evidence: Evidence, task: str, reference: str, demand: str) -> Found
             if answered
             else "the task measures nothing that two models can be compared by",
         )
-    passed, why = absent(evidence)
-    facts = {"demand": demand, "against": reference, "passed": passed}
-    return Reason(f"task_{demand}", passed, f"{task}: {why}", task=task), facts
-
-
-def absent(evidence: Evidence) -> tuple[bool, str]:
-    """Return whether having no figures of the champion is a pass, and why there are none."""
-    facts = evidence.champion_facts
-    if facts.get("same_as") == evidence.settings.ship:
-        return True, f"{evidence.settings.ship} is the champion, byte for byte"
-    if not facts.get("there"):
-        return True, "no champion yet: nothing to compare with"
-    return False, f"not compared with the champion: {facts.get('reason', 'it gave no answers')}"
-
-
-def paired(evidence: Evidence, task: str, reference: str) -> Paired | None:
-    """Return the comparison of the file to ship with a reference, if both answered the task."""
-    return evidence.paired.get(reference, {}).get(task)
+    return found

@@ -1,11 +1,14 @@
 """The champion, the exported file that is in use now, on the items of its challengers."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from components.contracts.artefacts import Draft
 from components.contracts.events import Context
+from components.contracts.kinds import Champion, Onnx
 from components.runtime.ort import Device, OrtLM
 from components.scoring.items import Item
 from components.scoring.metrics import summarise
@@ -15,6 +18,64 @@ if TYPE_CHECKING:
     from components.verification.variant_tasks import VariantTasks
 
 NAME = "champion"
+
+
+def ask_champion(
+    champion: Champion,
+    onnx: Onnx,
+    items: Sequence[Item],
+    prefix: int,
+    tasks: "VariantTasks | None",
+    draft: Draft,
+    context: Context,
+) -> dict[str, Any]:
+    """Return what the champion made of items and tasks, or why there is nothing.
+
+    {"there", "compared", "reason" or "metrics" and "tasks", "same_as"}: `same_as` names the variant
+    whose files are the champion's byte for byte. Its answers are the champion's too.
+    """
+    known = {
+        key: champion.facts[key] for key in ("there", "name", "sha256") if key in champion.facts
+    }
+    if not champion.facts["there"]:
+        return {**known, "compared": False, "reason": "there is no champion yet"}
+    champion.check()
+    same = same_files(champion, onnx)
+    if same is not None:
+        context.events.note(f"{same} is the champion, byte for byte")
+        return {**known, **answers_of(same, tasks, draft)}
+    device = cast(Device, champion.facts.get("device", "cpu"))
+    rival = Rival(champion.model, onnx.variant(onnx.variants[0]), device)
+    return {**known, **rival.answer(items, prefix, tasks, draft.folder, context)}
+
+
+def same_files(champion: Champion, onnx: Onnx) -> str | None:
+    """Return the variant whose files are exactly the champion's, if there is one."""
+    wanted = _digests(champion.files, "model")
+    found = [name for name in onnx.variants if _digests(onnx.files, name) == wanted]
+    return found[0] if found else None
+
+
+def answers_of(variant: str, tasks: "VariantTasks | None", draft: Draft) -> dict[str, Any]:
+    """Give the champion the answers of the variant that it is."""
+    shutil.copyfile(draft.folder / f"{variant}.parquet", draft.folder / f"{NAME}.parquet")
+    told = draft.facts["variants"][variant]
+    facts = {"compared": True, "same_as": variant, "metrics": told["metrics"]}
+    if tasks is not None:
+        tasks.answers[NAME] = tasks.answers[variant]
+        for file in sorted((draft.folder / "tasks").glob(f"*/{variant}.parquet")):
+            shutil.copyfile(file, file.with_name(f"{NAME}.parquet"))
+        facts["tasks"] = told["tasks"]
+    return facts
+
+
+def _digests(files: Mapping[str, Mapping[str, Any]], folder: str) -> dict[str, str]:
+    start = f"{folder}/"
+    return {
+        name.removeprefix(start): str(entry["sha256"])
+        for name, entry in files.items()
+        if name.startswith(start)
+    }
 
 
 @dataclass(frozen=True)

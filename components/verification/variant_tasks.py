@@ -40,4 +40,5 @@ class VariantTasks:
         files = dict(self.answers)
         if CHAMPION in files:
             references[CHAMPION] = files.pop(CHAMPION)
-        return comparisons(plans, files, references, self.evaluation.facts["alpha"])
+        guards = {one.plan.name for one in self.asked if one.guard}
+        return comparisons(plans, files, references, self.evaluation.facts["alpha"], guards)

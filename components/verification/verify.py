@@ -10,6 +10,7 @@ from components.contracts.events import Context
 from components.contracts.kinds import (
     Adapter,
     BaseModelFolder,
+    Champion,
     Evaluation,
     Onnx,
     Tokens,
@@ -20,7 +21,7 @@ from components.scoring.items import Item
 from components.scoring.lm import CausalLM
 from components.scoring.metrics import summarise
 from components.scoring.tables import read_items, write_scores
-from components.verification.champion import Rival
+from components.verification.champion import ask_champion
 from components.verification.parity import (
     Agreement,
     Parity,
@@ -49,12 +50,13 @@ def verify(
     *,
     out: Path,
     context: Context,
-    champion: Path | None = None,
+    champion: Champion | None = None,
 ) -> Verification:
     """Score every exported file in ONNX Runtime and compare the most precise one with torch.
 
-    `champion` is the folder of the file that is in use now, where there is one: it answers the same
-    items and tasks, and each variant is compared with it.
+    `champion` is the file that is in use now, where there is one: it answers the same items and
+    tasks, and each variant is compared with it. Files that are the champion's, byte for byte, have
+    answered already.
 
     Writes one Parquet table of per-item scores a variant. A file that differs from torch is a
     result (`facts["parity"]["passed"]` is false), not an error: the gate judges it. Speeds are no
@@ -92,10 +94,9 @@ def verify(
                 facts["tasks"] = tasks.put(whole, name, draft.folder / "tasks")
             draft.facts["variants"][name] = facts
         if champion is not None:
-            rival = Rival(
-                champion, onnx.variant(onnx.variants[0]), onnx.facts["execution_provider"]
+            draft.facts["champion"] = ask_champion(
+                champion, onnx, items, prefix, tasks, draft, context
             )
-            draft.facts["champion"] = rival.answer(items, prefix, tasks, draft.folder, context)
         if tasks is not None:
             draft.facts["comparisons"] = tasks.comparisons()
     context.scratch.mkdir(parents=True, exist_ok=True)
