@@ -20,12 +20,16 @@ from components.tokenization.settings import TokenizationSettings
 from components.training.settings import TrainingSettings
 from components.validation.settings import ValidationSettings
 from components.verification.settings import VerificationSettings
+from flows.recipe_demands import need_known_demands
 from flows.recipe_errors import duplicate_keys, explain
 from flows.register import RegistrySettings
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 TAKEN = {"accepted": "what is remembered of accepted data", "inputs": "the rows of all recipes"}
 """Folders of data/ that are not a recipe's, and what they hold."""
+
+SHARED = "recipes/guards/"
+"""What all recipes may ask their models; the graph looks there for every recipe."""
 
 REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -71,6 +75,7 @@ def load_recipe(root: Path, name: str) -> Recipe:
     need_listed(root, name)
     recipe = parse_recipe(file)
     need_own_folder(recipe, name)
+    need_known_demands(recipe, name)
     return recipe
 
 
@@ -106,7 +111,8 @@ def _local_inputs(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for number, one in enumerate(recipe.validation.contamination):
         yield f"validation.contamination.{number}.path", one.path
     for path in recipe.evaluation.paths():
-        yield "evaluation", path
+        if not path.startswith(SHARED):
+            yield "evaluation", path
 
 
 def parse_recipe(file: Path) -> Recipe:

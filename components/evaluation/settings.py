@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from components.contracts.settings import Settings
+from components.evaluation.probe_settings import ProbeSettings
 from components.formats.settings import AutoSettings, FormatSettings
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -147,7 +148,8 @@ class LmEvalTask(Settings):
 
 
 TaskSettings = Annotated[
-    ChoiceTask | WritingTask | CodeTask | PerplexityTask | LmEvalTask, Field(discriminator="task")
+    ChoiceTask | WritingTask | CodeTask | PerplexityTask | LmEvalTask | ProbeSettings,
+    Field(discriminator="task"),
 ]
 
 
@@ -156,7 +158,8 @@ class EvaluationSettings(Settings):
 
     `max_text_samples`: of how many of them the text is read too, for perplexity over text.
     `perplexity` and `tasks` are put to base, tuned and every exported file, and compared in pairs:
-    a difference has p ≤ `alpha` after Holm's correction over all of them.
+    a difference has p ≤ `alpha` after Holm's correction over all of them. `guards` are tasks that
+    show that nothing else got worse: the gate holds each against the base (`gate.guards`).
     """
 
     split: Literal["test", "validation"] = "test"
@@ -164,6 +167,7 @@ class EvaluationSettings(Settings):
     max_text_samples: PositiveInt | None = None
     perplexity: PerplexitySettings | None = None
     tasks: tuple[TaskSettings, ...] = ()
+    guards: tuple[TaskSettings, ...] = ()
     alpha: float = Field(0.01, gt=0, lt=1)
 
     @model_validator(mode="after")
@@ -177,11 +181,15 @@ class EvaluationSettings(Settings):
     def names(self) -> list[str]:
         """Return the name of every task, in order."""
         own = ["perplexity"] if self.perplexity is not None else []
-        return own + [one.name or one.task for one in self.tasks]
+        return own + [one.name or one.task for one in (*self.tasks, *self.guards)]
 
     def paths(self) -> list[str]:
         """Return every local file or folder that a task reads."""
-        asked = [*self.tasks, *([self.perplexity] if self.perplexity is not None else [])]
-        fields = ("dataset_path", "train_path", "include_path")
+        asked = [
+            *self.tasks,
+            *self.guards,
+            *([self.perplexity] if self.perplexity is not None else []),
+        ]
+        fields = ("dataset_path", "train_path", "include_path", "words_path")
         found = [getattr(one, field, None) for one in asked for field in fields]
         return [path for path in found if path is not None]

@@ -83,14 +83,15 @@ def gather(evaluation: Evaluation, verification: Verification, settings: GateSet
             fix=f"use one of: {', '.join(variants)}, or add it to export.variants",
         )
     champion = verification.facts.get(CHAMPION, {})
-    asked = evaluation.facts.get("tasks", {})
+    told = evaluation.facts
+    asked = {name: told["tasks"][name] for name in told.get("task_names", ())}
     return Evidence(
         base=read_scores(evaluation.scores("base")),
         tuned=read_scores(evaluation.scores("tuned")),
         shipped=read_scores(verification.scores(ship)),
         parity=verification.facts["parity"],
         settings=settings,
-        preference="preference" in evaluation.facts,
+        preference="preference" in told,
         champion=read_scores(verification.scores(CHAMPION)) if champion.get("compared") else [],
         champion_facts=champion,
         paired=comparisons_of(ship, verification.facts.get("comparisons", {})),

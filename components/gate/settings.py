@@ -79,7 +79,7 @@ class GateSettings(Settings):
 
 
 SHARE = 0.05
-MARGINS: dict[str, float] = {"bits_per_byte": 0.05, "exposure": 2.0}
+MARGINS: dict[str, float] = {"bits_per_byte": 0.05, "exposure": 3.0}
 """How much a guard may lose where the recipe does not say, by measure: bits per byte, bits of
 exposure; every share of 1 may lose `SHARE`. A perplexity has no margin that fits all texts.
 """

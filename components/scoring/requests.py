@@ -16,7 +16,7 @@ from components.scoring.measures import Sums, as_marks
 from components.scoring.voice import Voice
 
 Tokens = tuple[int, ...]
-Kind = Literal["choice", "generation", "code", "perplexity", "lm_eval"]
+Kind = Literal["choice", "generation", "code", "perplexity", "lm_eval", "canary"]
 
 
 @dataclass(frozen=True)
