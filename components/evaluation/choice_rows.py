@@ -20,7 +20,9 @@ def choice_rows(rows: Sequence[Mapping[str, Any]], path: str) -> list[Row]:
 
 
 def _row(row: Mapping[str, Any], number: int, path: str) -> Row:
-    question, choices, answer = (row.get(name) for name in ("question", "choices", "answer"))
+    question: Any = row.get("question")
+    choices: Any = row.get("choices")
+    answer: Any = row.get("answer")
     good = (
         isinstance(question, str)
         and isinstance(choices, list)

@@ -34,17 +34,16 @@ def ask_champion(
     {"there", "compared", "reason" or "metrics" and "tasks", "same_as"}: `same_as` names the variant
     whose files are the champion's byte for byte. Its answers are the champion's too.
     """
-    known = {
-        key: champion.facts[key] for key in ("there", "name", "sha256") if key in champion.facts
-    }
-    if not champion.facts["there"]:
+    told = champion.facts
+    known: dict[str, Any] = {key: told[key] for key in ("there", "name", "sha256") if key in told}
+    if not told["there"]:
         return {**known, "compared": False, "reason": "there is no champion yet"}
     champion.check()
     same = same_files(champion, onnx)
     if same is not None:
         context.events.note(f"{same} is the champion, byte for byte")
         return {**known, **answers_of(same, tasks, draft)}
-    device = cast(Device, champion.facts.get("device", "cpu"))
+    device = cast(Device, told.get("device", "cpu"))
     rival = Rival(champion.model, onnx.variant(onnx.variants[0]), device)
     return {**known, **rival.answer(items, prefix, tasks, draft.folder, context)}
 
