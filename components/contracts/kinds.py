@@ -85,6 +85,11 @@ class Evaluation(Artefact):
         """One folder a task: its requests, and each model's answers."""
         return self.path / "tasks"
 
+    @property
+    def questions(self) -> Path:
+        """The held-out rows as text."""
+        return self.path / "questions.parquet"
+
     def scores(self, model: str) -> Path:
         return self.path / f"{model}.parquet"
 

@@ -10,6 +10,7 @@ from components.contracts.kinds import Adapter, BaseModelFolder, Dataset, Evalua
 from components.evaluation.settings import EvaluationSettings
 from components.scoring.metrics import summarise
 from components.scoring.preference import implicit_reward, is_pair
+from components.scoring.questions import write_questions
 from components.scoring.tables import read_items, read_scores, write_scores
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def evaluate(
 ) -> Evaluation:
     """Score both models on the same held-out items, in fp32.
 
-    Writes `base.parquet` and `tuned.parquet` (one row an item) and the metrics as facts. Where the
+    Writes `base.parquet` and `tuned.parquet` (one row an item), the metrics as facts, and the rows
+    as text for models that read other tokens. Where the
     section names tasks, each is a folder below `tasks/` with its requests and both models' answers;
     the facts then hold `tasks` and, pair by pair, `comparisons`.
 
@@ -49,6 +51,7 @@ def evaluate(
     prefix = int(tokens.facts["prefix_token"])
     tasks = ask(base, dataset, tokens, settings, context)
     with Evaluation.write(out) as draft:
+        write_questions(draft.folder / "questions.parquet", dataset.split(split), items)
         metrics: dict[str, Any] = {}
         for name, load in models(base, adapter).items():
             lm = load()

@@ -103,7 +103,7 @@ def _rows(sources: Sources, task: ChoiceTask | WritingTask) -> Asked:
             task.target_delimiter,
             shots,
         )
-        made[key] = tuple(known.requests(rows, task, prompter))
+        made[key] = worded(known.requests(rows, task, prompter), prompter)
         facts |= {f"{key}shots": [s.id for s in shots], f"{key}shortened": prompter.shortened}
     return Asked(known.plan(task, name), made[""], made.get("base_", ()), facts)
 
@@ -112,6 +112,12 @@ def _read(sources: Sources, task: RowsTask) -> list[Row]:
     if task.dataset_path is not None:
         return _file(sources, task, task.dataset_path)
     return [r for r in split_rows(sources.dataset, sources.settings.split) if r.turns]
+
+
+def worded(requests: Sequence[Request], prompter: Prompter) -> tuple[Request, ...]:
+    """Return requests with their words; each task has asked its prompter once a request."""
+    pairs = zip(requests, prompter.asked, strict=True)
+    return tuple(replace(request, wording=wording.told()) for request, wording in pairs)
 
 
 def _file(sources: Sources, task: RowsTask, path: str) -> list[Row]:
@@ -134,7 +140,7 @@ def _draw(sources: Sources, task: RowsTask, count: int) -> list[Row]:
 def _code(sources: Sources, task: CodeTask) -> Asked:
     rows = _limited(json_lines(sources.root, task.dataset_path), task.max_samples)
     prompter = Prompter(sources.voice, sources.limit, task.apply_chat_template)
-    made = tuple(TASKS["code"].requests(rows, task, prompter))
+    made = worded(TASKS["code"].requests(rows, task, prompter), prompter)
     plan = TASKS["code"].plan(task, task.name or task.task)
     return Asked(plan, made, (), {"items": len(made), "shortened": prompter.shortened})
 
@@ -152,7 +158,7 @@ def _probe(sources: Sources, task: ProbeSettings) -> Asked:
     gap = task.target_delimiter if isinstance(task, CanaryProbe) else " "
     prompter = Prompter(sources.voice, sources.limit, chat, target_delimiter=gap)
     known = TASKS[task.task]
-    made = tuple(known.requests(_limited(rows, task.max_samples), task, prompter))
+    made = worded(known.requests(_limited(rows, task.max_samples), task, prompter), prompter)
     plan = known.plan(task, task.name or task.task)
     return Asked(plan, made, (), {"items": len(made), "shortened": prompter.shortened})
 

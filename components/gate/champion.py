@@ -33,7 +33,8 @@ def not_worse(evidence: Evidence) -> Reason:
     else:
         passed = found.interval[1] <= demand.max_bits_per_byte_rise
         limit = f"upper end at most {demand.max_bits_per_byte_rise:+.4f}"
-    text = f"{evidence.settings.ship} against the champion: {found.words()} ({limit})"
+    whose = "the champion, with its own tokenizer" if evidence.own_tokens else "the champion"
+    text = f"{evidence.settings.ship} against {whose}: {found.words()} ({limit})"
     return Reason("not_worse_than_champion", passed, text)
 
 

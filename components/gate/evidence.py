@@ -60,18 +60,25 @@ class Evidence:
 
     @cached_property
     def against_champion(self) -> Comparison | TextComparison:
-        return self.against(self.champion)
+        return self.against(self.champion, own_tokens=self.own_tokens)
+
+    @property
+    def own_tokens(self) -> bool:
+        """Whether the champion read the same words in tokens of its own."""
+        return bool(self.champion_facts.get("own_tokens"))
 
     @cached_property
     def reward(self) -> ImplicitReward:
         return implicit_reward(self.shipped, self.base)
 
-    def against(self, reference: list[Score]) -> Comparison | TextComparison:
+    def against(
+        self, reference: list[Score], *, own_tokens: bool = False
+    ) -> Comparison | TextComparison:
         """Compare the file to ship by what these rows are judged by: right answers, or bits."""
         if not self.text:
             return compare(self.shipped, reference)
         resamples = resamples_for(self.settings.alpha)
-        return compare_texts(self.shipped, reference, resamples=resamples)
+        return compare_texts(self.shipped, reference, resamples=resamples, own_tokens=own_tokens)
 
 
 def gather(evaluation: Evaluation, verification: Verification, settings: GateSettings) -> Evidence:

@@ -95,7 +95,7 @@ def verify(
             draft.facts["variants"][name] = facts
         if champion is not None:
             draft.facts["champion"] = ask_champion(
-                champion, onnx, items, prefix, tasks, draft, context
+                champion, onnx, evaluation.questions, items, prefix, tasks, draft, context
             )
         if tasks is not None:
             draft.facts["comparisons"] = tasks.comparisons()

@@ -199,10 +199,6 @@ def test_a_champion_answers_the_same(
     assert all(one["p"] == 1.0 for one in compared)
     assert read_scores(found.path / "champion.parquet") == read_scores(found.scores("int8"))
     assert "champion against base" not in found.facts["comparisons"]
-    stranger = champion_of(tiny_onnx.variant("int8"), tmp_path / "stranger", tokenizer="{}")
-    other = verify(*inputs, PROOF, out=tmp_path / "other", context=heard, champion=stranger)
-    assert other.facts["champion"]["compared"] is False
-    assert "int8 against champion" not in other.facts["comparisons"]
 
 
 def test_lm_evals_own_figures_are_kept(evaluation: Evaluation) -> None:
@@ -272,5 +268,5 @@ def test_without_tasks_nothing_is_added(
     plain = EvaluationSettings(max_samples=4)
     found = evaluate(*inputs, plain, out=tmp_path / "evaluation", context=context)
     assert sorted(found.facts) == ["items", "models", "prefix_token"]
-    assert sorted(found.files) == ["base.parquet", "tuned.parquet"]
+    assert sorted(found.files) == ["base.parquet", "questions.parquet", "tuned.parquet"]
     assert np.isfinite(found.facts["models"]["base"]["perplexity"])
