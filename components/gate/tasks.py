@@ -16,7 +16,7 @@ Found = tuple[Reason, dict[str, Any]]
 
 
 def judge_tasks(evidence: Evidence) -> tuple[list[Reason], dict[str, Any]]:
-    """Return a reason a demand, and by task its measure and all that was found.
+    """Return a reason a demand, and by task and demand what was found.
 
     Raises `RecipeError` for a task that the evaluation did not ask, or a reference that did not
     answer it. Whether there is a champion is no fault of the recipe: that is a reason.
@@ -39,7 +39,10 @@ def judge_tasks(evidence: Evidence) -> tuple[list[Reason], dict[str, Any]]:
                 else not_worse(evidence, demand, reference)
             )
     reasons = [reason for several in found.values() for reason, _ in several]
-    return reasons, {name: [facts for _, facts in several] for name, several in found.items()}
+    return reasons, {
+        name: {f"{facts['demand']}_than_{facts['against']}": facts for _, facts in several}
+        for name, several in found.items()
+    }
 
 
 def superiority(evidence: Evidence) -> dict[tuple[str, str], Paired]:

@@ -47,12 +47,13 @@ def test_demands_that_are_met_pass_with_their_figures(tmp_path: Path, context: C
     }
     verdict = judged(tmp_path, context, write_evidence(tmp_path, GOOD, tasks), tasks=DEMANDS)
     assert verdict.facts["promote"], verdict.facts["reasons"]
-    better, kept = verdict.facts["tasks"]["quiz"]
+    better = verdict.facts["tasks"]["quiz"]["better_than_base"]
+    kept = verdict.facts["tasks"]["quiz"]["not_worse_than_tuned"]
     assert (better["demand"], better["against"], better["test"]) == ("better", "base", "mcnemar")
     assert better["p_holm"] == pytest.approx(better["p"])
     assert (kept["demand"], kept["against"], kept["loss"]) == ("not_worse", "tuned", 0.0)
     assert kept["worst"] == pytest.approx(0.0095, abs=1e-4), "400 items cannot show less"
-    prose = verdict.facts["tasks"]["prose"][0]
+    prose = verdict.facts["tasks"]["prose"]["not_worse_than_base"]
     assert prose["loss"] == pytest.approx(0.03 / np.log(2), rel=1e-3)
     assert "idle" not in verdict.facts["tasks"], "nothing is demanded of it"
     said = {(r["task"], r["check"]): r["text"] for r in verdict.facts["reasons"]}
@@ -90,7 +91,7 @@ def test_several_tasks_that_must_be_better_are_corrected_together(
     evidence = write_evidence(tmp_path, GOOD, tasks)
     alone = judged(tmp_path, context, evidence, tasks=demands[:1])  # p = 2 · ½⁹ = 0.004
     assert failed(alone) == []
-    assert alone.facts["tasks"]["t0"][0]["p_holm"] == pytest.approx(2 / 2**9)
+    assert alone.facts["tasks"]["t0"]["better_than_base"]["p_holm"] == pytest.approx(2 / 2**9)
     together = judged(tmp_path, context, evidence, tasks=demands)
     assert failed(together) == [f"task_better:t{n}" for n in range(4)]
 
