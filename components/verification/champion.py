@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 from components.contracts.artefacts import Draft
 from components.contracts.events import Context
 from components.contracts.kinds import Champion, Onnx
-from components.runtime.ort import Device, OrtLM
+from components.runtime.ort import OrtLM
+from components.runtime.session import Device
 from components.scoring.items import Item
 from components.scoring.metrics import summarise
 from components.scoring.tables import write_scores
