@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.progress import minutes
-from flows.show_tasks import tasks_table
+from flows.show_tasks import tasks_tables
 from flows.summary import LineFacts, ModelFacts, RunFacts
 
 MARKS = {True: ("✓", "green"), False: ("✗", "red")}
@@ -16,8 +16,8 @@ def show(facts: LineFacts, console: Console, *, details: bool) -> None:
     """Print the facts; `details` adds stages, hashes and ids."""
     if facts.models:
         console.print(models_table(facts))
-    if facts.tasks:
-        console.print(tasks_table(facts))
+    for table in tasks_tables(facts):
+        console.print(table)
     for line in verdict_lines(facts):
         console.print(line, soft_wrap=True)
     if facts.run:

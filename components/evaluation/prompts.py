@@ -1,7 +1,7 @@
 """From rows to prompts: examples before the question, chat template or plain text, token ids."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from components.contracts.errors import ModelError
 from components.evaluation.rows import Row
@@ -31,7 +31,7 @@ class Prompter:
 
     def ask(self, row: Row, room: int) -> Tokens:
         """Return the prompt of a row, leaving `room` tokens for the answer."""
-        wording = self._wording(row)
+        wording = self._wording(replace(row, choices=()))  # it writes freely
         text = wording.prompt(self.voice)
         return self._fit(self.voice.encode(text, special=wording.special), room)
 

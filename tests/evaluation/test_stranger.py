@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tiny_export import write_export
 
-from components.contracts.events import Context, Heard
+from components.contracts.events import Context
 from components.contracts.kinds import (
     Adapter,
     BaseModelFolder,
@@ -27,13 +27,12 @@ from components.evaluation.settings import EvaluationSettings
 from components.export.settings import ExportSettings
 from components.gate.gate import gate
 from components.gate.settings import GateSettings
-from components.scoring.items import Item
 from components.scoring.requests import read_answers
 from components.scoring.tables import read_scores
-from components.verification.champion import Rival
 from components.verification.settings import VerificationSettings
 from components.verification.verify import verify
 
+pytestmark = pytest.mark.slow
 SPECIALS = 3
 PROOF = VerificationSettings(
     parity_prompts=2, parity_new_tokens=2, speed_prompt_tokens=8, speed_new_tokens=2
@@ -174,14 +173,3 @@ def test_the_gate_compares_what_is_comparable(
     (reason,) = [r for r in verdict.facts["reasons"] if r["check"] == "not_worse_than_champion"]
     assert reason["passed"]
     assert "with its own tokenizer" in reason["text"]
-
-
-def test_where_the_words_are_not_kept_it_is_told(
-    stranger: Champion, tiny_onnx: Onnx, tmp_path: Path
-) -> None:
-    rival = Rival(stranger.model, tiny_onnx.variant("fp32"), "cpu", tmp_path / "none.parquet")
-    item = Item("a", (1, 40), (70, 2), (), -1, (), 0)
-    context = Context(tmp_path, tmp_path, Heard())
-    found = rival.answer([item], 2, None, tmp_path, context)
-    assert found["compared"] is False
-    assert "another tokenizer" in found["reason"]
