@@ -63,12 +63,14 @@ def run_stage(
         stay_offline()
     data = root / "data" / recipe
     inputs = [kind.open(data / noun) for noun, kind in step.inputs.items()]
+    named = {noun: kind.open(data / noun) for noun, kind in step.named.items()}
     started = time.monotonic()
     with ExitStack() as stack:
         context = _context(root, recipe, step, _listeners(root, recipe, stack))
         context.scratch.mkdir(parents=True, exist_ok=True)
         folders = {name: root / "data" / name / recipe for name in step.folders}
-        made = step.load()(*inputs, *sections, out=data / step.output, context=context, **folders)
+        place = data / step.output
+        made = step.load()(*inputs, *sections, out=place, context=context, **folders, **named)
     seconds = time.monotonic() - started
     _record_success(root, name, recipe, made, seconds)
     print(f"{name}: made {made.path.relative_to(root)} ({_size(made)}) in {seconds:.0f} s")

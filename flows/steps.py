@@ -1,7 +1,7 @@
 """Stage name → what it reads, what it writes and the function that does it. Nothing more."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -14,7 +14,8 @@ class Step:
     """A stage: `function` ("module:name") is called as f(*inputs, *sections, out=…, context=…).
 
     `inputs` and `output` are folder names below `data/RECIPE/`; `sections` are the recipe's. Each
-    of `folders` is a plain folder `data/NAME/RECIPE/`, passed on as the keyword NAME.
+    of `folders` is a plain folder `data/NAME/RECIPE/`, passed on as the keyword NAME, and `named`
+    are further artefacts passed on by keyword.
     """
 
     function: str
@@ -22,6 +23,7 @@ class Step:
     sections: tuple[str, ...]
     output: str
     folders: tuple[str, ...] = ()
+    named: Mapping[str, type[Artefact]] = field(default_factory=dict)
 
     @property
     def module(self) -> str:
@@ -65,6 +67,7 @@ STEPS: dict[str, Step] = {
         BASE | DATASET | TOKENS | ADAPTER,
         ("evaluation",),
         "evaluation",
+        named={"raw": kinds.Raw},
     ),
     "export": Step("components.export.export:export", BASE | ADAPTER, ("export",), "onnx"),
     "verify": Step(

@@ -29,10 +29,25 @@ class ArtefactFacts(_Facts):
     bytes: int
 
 
+class SliceFacts(_Facts):
+    """What a model scored on one part of the items; intervals are 95 %."""
+
+    slicing: str
+    group: str
+    items: int
+    accuracy: float | None = None
+    accuracy_interval: tuple[float, float] | None = None
+    answer_perplexity: float | None = None
+    answer_perplexity_interval: tuple[float, float] | None = None
+    bits_per_byte: float | None = None
+    bits_per_byte_interval: tuple[float, float] | None = None
+
+
 class ModelFacts(_Facts):
     """What one model or exported file scored.
 
-    Intervals are 95 %; `tokens_per_second` is decoding on this machine.
+    Intervals are 95 %; `tokens_per_second` is decoding on this machine. `worst_slice` names the
+    part of the items that it does worst on, `worse_slices` those on which it does worse than base.
     """
 
     items: int | None = None
@@ -45,6 +60,9 @@ class ModelFacts(_Facts):
     bits_per_byte: float | None = None
     bytes: int | None = None
     tokens_per_second: float | None = None
+    worst_slice: str | None = None
+    worse_slices: list[str] = Field(default_factory=list)
+    slices: list[SliceFacts] = Field(default_factory=list)
 
 
 class ReasonFacts(_Facts):
@@ -140,12 +158,29 @@ def _models(
     variants = facts["verify"].get("variants", {})
     for name, variant in sorted(variants.items(), key=lambda entry: -entry[1].get("bytes", 0)):
         found[name] = {**variant["metrics"], "bytes": variant.get("bytes")}
+    parts = facts["evaluate"].get("slices", {}).get("models", {})
+    parts = parts | {name: one["slices"] for name, one in variants.items() if "slices" in one}
     return {
         name: ModelFacts(
             **{key: value for key, value in metrics.items() if key in ModelFacts.model_fields},
             tokens_per_second=speeds.get(name),
+            **_slices(parts.get(name)),
         )
         for name, metrics in found.items()
+    }
+
+
+def _slices(found: Mapping[str, Any] | None) -> dict[str, Any]:
+    if not found:
+        return {}
+    wanted = SliceFacts.model_fields
+    return {
+        "worst_slice": found["words"],
+        "worse_slices": found["harmed"],
+        "slices": [
+            SliceFacts(**{key: value for key, value in row.items() if key in wanted})
+            for row in found["slices"]
+        ],
     }
 
 

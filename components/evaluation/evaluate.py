@@ -1,15 +1,18 @@
 """Scoring the base and the tuned model in torch, in the precision that will be exported."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.contracts.errors import DataError
 from components.contracts.events import Context
-from components.contracts.kinds import Adapter, BaseModelFolder, Dataset, Evaluation, Tokens
-from components.evaluation.settings import EvaluationSettings
+from components.contracts.kinds import Adapter, BaseModelFolder, Dataset, Evaluation, Raw, Tokens
+from components.evaluation.settings import EvaluationSettings, SliceSettings
+from components.evaluation.slicing import slicings
+from components.scoring.items import Item
 from components.scoring.metrics import summarise
 from components.scoring.preference import implicit_reward, is_pair
+from components.scoring.slices import Slicing, measure_slices, write_slicings
 from components.scoring.tables import read_items, read_scores, write_scores
 
 if TYPE_CHECKING:
@@ -26,12 +29,14 @@ def evaluate(
     *,
     out: Path,
     context: Context,
+    raw: Raw | None = None,
 ) -> Evaluation:
     """Score both models on the same held-out items, in fp32.
 
     Writes `base.parquet` and `tuned.parquet` (one row an item) and the metrics as facts. Where the
     section names tasks, each is a folder below `tasks/` with its requests and both models' answers;
-    the facts then hold `tasks` and, pair by pair, `comparisons`.
+    the facts then hold `tasks` and, pair by pair, `comparisons`. Every metric by slice is under
+    `slices`; `raw` is needed where these are of columns.
 
     Raises:
         DataError: the split is empty, or a task's rows do not fit it.
@@ -68,7 +73,34 @@ def evaluate(
         }
         if all(is_pair(item) for item in items):
             draft.facts["preference"] = rewards(draft.folder)
+        if settings.slices is not None:
+            parts = slicings(items, dataset, raw, split, settings.slices)
+            draft.facts["slices"] = slice_facts(draft.folder, items, parts, settings.slices, tasks)
     return Evaluation.open(out)
+
+
+def slice_facts(
+    folder: Path,
+    items: Sequence[Item],
+    parts: Sequence[Slicing],
+    settings: SliceSettings,
+    tasks: "TaskRun | None",
+) -> dict[str, Any]:
+    """Return both models' figures by slice, and what the exported files need to do the same."""
+    base, tuned = (read_scores(folder / f"{name}.parquet") for name in ("base", "tuned"))
+    limits = settings.model_dump(include={"min_items", "alpha"})
+    found = {
+        name: {task: one.answers for task, one in answered.items()}
+        for name, answered in (tasks.found.items() if tasks is not None else ())
+    }
+    return {
+        "groups": write_slicings(folder, [item.id for item in items], parts),
+        "limits": limits,
+        "models": {
+            "base": measure_slices(parts, base, tasks=found.get("base"), **limits),
+            "tuned": measure_slices(parts, tuned, base, tasks=found.get("tuned"), **limits),
+        },
+    }
 
 
 def rewards(folder: Path) -> dict[str, Any]:

@@ -151,12 +151,35 @@ TaskSettings = Annotated[
 ]
 
 
+class SliceSettings(Settings):
+    """By what the items are parted, so that every metric is also told for each part.
+
+    By length (`bins` groups, cut at quantiles), by label, by distance from the training text, and
+    by each of `columns` of the raw rows (numbers in `bins` too, other values the commonest
+    `max_groups`). A part of fewer than `min_items` is shown but not judged; a part got
+    worse than under the base where p ≤ `alpha` after Holm's correction over all parts.
+    """
+
+    bins: int = Field(default=4, ge=2, le=20)
+    columns: tuple[str, ...] = ()
+    max_groups: int = Field(default=8, ge=2, le=50)
+    min_items: PositiveInt = 30
+    alpha: float = Field(default=0.01, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("columns: a column is named twice")
+        return self
+
+
 class EvaluationSettings(Settings):
     """`max_samples` takes the first items of the split only (`null`: all).
 
     `max_text_samples`: of how many of them the text is read too, for perplexity over text.
     `perplexity` and `tasks` are put to base, tuned and every exported file, and compared in pairs:
-    a difference has p ≤ `alpha` after Holm's correction over all of them.
+    a difference has p ≤ `alpha` after Holm's correction over all of them. `slices: null` leaves out
+    the figures by slice.
     """
 
     split: Literal["test", "validation"] = "test"
@@ -164,6 +187,7 @@ class EvaluationSettings(Settings):
     max_text_samples: PositiveInt | None = None
     perplexity: PerplexitySettings | None = None
     tasks: tuple[TaskSettings, ...] = ()
+    slices: SliceSettings | None = SliceSettings()
     alpha: float = Field(0.01, gt=0, lt=1)
 
     @model_validator(mode="after")

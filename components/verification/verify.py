@@ -1,6 +1,6 @@
 """The verification step: the exported files themselves, run on the items that torch answered."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from components.runtime.ort import OrtLM
 from components.scoring.items import Item
 from components.scoring.lm import CausalLM
 from components.scoring.metrics import summarise
-from components.scoring.tables import read_items, write_scores
+from components.scoring.tables import read_items, read_scores, write_scores
 from components.verification.champion import Rival
 from components.verification.parity import (
     Agreement,
@@ -90,6 +90,10 @@ def verify(
             if tasks is not None:
                 whole = open_variant(onnx, name)
                 facts["tasks"] = tasks.put(whole, name, draft.folder / "tasks")
+            if asked_slices := evaluation.facts.get("slices"):
+                answers = tasks.answers[name] if tasks is not None else {}
+                file = draft.folder / f"{name}.parquet"
+                facts["slices"] = variant_slices(evaluation, asked_slices, file, answers)
             draft.facts["variants"][name] = facts
         if champion is not None:
             rival = Rival(
@@ -118,6 +122,17 @@ def against(lm: CausalLM, name: str, parity: Parity, onnx: Onnx) -> Agreement:
 def reference_variant(variants: Sequence[str]) -> str:
     """Return the most precise of the variants: the one that is held against torch."""
     return min(variants, key=PRECISION.index)
+
+
+def variant_slices(
+    evaluation: Evaluation, asked: Mapping[str, Any], scores: Path, answers: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a file's figures by the slices of the evaluation, against the base."""
+    from components.scoring.slices import measure_slices, read_slicings
+
+    parts = read_slicings(evaluation.path, asked["groups"])
+    base = read_scores(evaluation.scores("base"))
+    return measure_slices(parts, read_scores(scores), base, tasks=answers, **asked["limits"])
 
 
 def variant_tasks(
