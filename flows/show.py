@@ -22,6 +22,8 @@ def show(facts: LineFacts, console: Console, *, details: bool) -> None:
             console.print(line, soft_wrap=True)
         if details:
             console.print(stages_table(facts.run))
+    if details and any(model.speed for model in facts.models.values()):
+        console.print(speed_table(facts))
     if details and (shown := judged_model(facts)) and shown[1].slices:
         console.print(slices_table(*shown))
     if details and facts.artefacts:
@@ -99,6 +101,27 @@ def slice_lines(facts: LineFacts) -> list[Text]:
     if model.worse_slices:
         lines.append(Text(f"         worse than base: {', '.join(model.worse_slices)}", "red"))
     return lines
+
+
+def speed_table(facts: LineFacts) -> Table:
+    """Return one row a model and batch size: what was measured when verification last ran here."""
+    title = "speed on this machine, when verification last ran here"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    heads = ("model", "batch", "prefill\ntokens/s", "decode\ntokens/s", "request\np50 … p95 s")
+    for column in (*heads, "token\np50 … p95 ms", "memory\nMB"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for name, model in facts.models.items():
+        for size, one in model.speed.items():
+            table.add_row(
+                name,
+                size,
+                _number(one.prefill_tokens_per_s, 0),
+                _number(one.decode_tokens_per_s, 1),
+                f"{one.latency_p50_s:.3f} … {one.latency_p95_s:.3f}",
+                f"{1000 * one.token_p50_s:.1f} … {1000 * one.token_p95_s:.1f}",
+                _number(one.memory_bytes / 1e6 if one.memory_bytes is not None else None, 0),
+            )
+    return table
 
 
 def slices_table(name: str, model: ModelFacts) -> Table:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ from components.verification.settings import VerificationSettings
 from components.verification.speed import measure_speed
 
 if TYPE_CHECKING:
+    from components.model.torch_lm import TorchLM
     from components.verification.variant_tasks import VariantTasks
 
 SPEED = "speed.json"
@@ -59,7 +61,7 @@ def verify(
     Writes one Parquet table of per-item scores a variant. A file that differs from torch is a
     result (`facts["parity"]["passed"]` is false), not an error: the gate judges it. Speeds are no
     property of the files and change from run to run, so they are no part of the artefact: they go
-    to `speed.json` in `context.scratch`, by model: {"torch": {"prefill_tokens_per_s", …}, …}.
+    to `speed.json` in `context.scratch`, by model (see `measure_speed`).
 
     Raises:
         ArtefactError: a byte of the export is not what its manifest says.
@@ -69,7 +71,7 @@ def verify(
     asked = evaluation.facts["items"]
     items = read_items(tokens, asked["split"], asked["limit"], texts=asked["texts"])
     prefix = int(evaluation.facts["prefix_token"])
-    speeds: dict[str, dict[str, float]] = {}
+    speeds: dict[str, dict[str, Any]] = {}
     with Verification.write(out) as draft:
         context.events.note("comparing with torch")
         parity, speeds["torch"] = _against_torch(base, adapter, onnx, items, prefix, settings)
@@ -80,9 +82,7 @@ def verify(
         }
         tasks = variant_tasks(base, evaluation, context)
         for name in onnx.variants:
-            speeds[name] = measure_speed(
-                open_variant(onnx, name), beginnings(items, prefix), settings
-            )
+            speeds[name] = variant_speed(onnx, name, beginnings(items, prefix), settings)
             lm = open_variant(onnx, name, threads=1)
             facts = _score(lm, name, items, prefix, draft.folder, context)
             facts["bytes"] = onnx.facts["variants"][name]["bytes"]
@@ -110,6 +110,15 @@ def verify(
 def open_variant(onnx: Onnx, name: str, *, threads: int = 0) -> OrtLM:
     """Open a variant on the device it was exported for (`threads` as in `OrtLM`)."""
     return OrtLM(onnx.variant(name), threads=threads, device=onnx.facts["execution_provider"])
+
+
+def variant_speed(
+    onnx: Onnx, name: str, prompts: Sequence[Sequence[int]], settings: VerificationSettings
+) -> dict[str, Any]:
+    """Return how fast a variant is on the device it was exported for, with all CPUs."""
+    on_cpu = onnx.facts["execution_provider"] == "cpu"
+    load = partial(open_variant, onnx, name)
+    return measure_speed(load, prompts, settings, in_main_memory=on_cpu)
 
 
 def against(lm: CausalLM, name: str, parity: Parity, onnx: Onnx) -> Agreement:
@@ -150,7 +159,7 @@ def variant_tasks(
 
 
 @contextmanager
-def merged_model(base: BaseModelFolder, adapter: Adapter) -> "Iterator[CausalLM]":
+def merged_model(base: BaseModelFolder, adapter: Adapter) -> "Iterator[TorchLM]":
     """Give the tuned model in torch, fp32 with full-precision products, and free it afterwards."""
     import torch
 
@@ -190,12 +199,19 @@ def _against_torch(
     items: Sequence[Item],
     prefix: int,
     settings: VerificationSettings,
-) -> tuple[Parity, dict[str, float]]:
+) -> tuple[Parity, dict[str, Any]]:
     """Return parity and torch's own speed. Both models are in memory here, and gone after."""
     starts = beginnings(items, prefix)
     prompts = choose_prompts(starts, settings.parity_prompts)
     with merged_model(base, adapter) as torch_lm:
-        speed = measure_speed(torch_lm, starts, settings)
+        tensors = [*torch_lm.model.parameters(), *torch_lm.model.buffers()]
+        speed = measure_speed(
+            lambda: torch_lm,
+            starts,
+            settings,
+            held_bytes=sum(tensor.nbytes for tensor in tensors),
+            in_main_memory=torch_lm.model.device.type == "cpu",
+        )
         lm = open_variant(onnx, reference_variant(onnx.variants))
         return check_parity(lm, torch_lm, prompts, settings.parity_new_tokens), speed
 
