@@ -123,6 +123,10 @@ def record_stage(
             store.log_artifacts(run, str(source), place)
         elif source.is_file():
             store.log_artifact(run, str(source), place)
+    if output == "report":
+        from flows.report_page import write_page
+
+        store.log_artifact(run, str(write_page(root, recipe)), "report")  # now with speeds
 
 
 def registration(folder: Path) -> Registered | None:

@@ -59,20 +59,24 @@ def slices_of(slicings: Sequence[Slicing]) -> list[Slice]:
     return [one for one in found if one.places]
 
 
-def write_slicings(folder: Path, ids: Sequence[str], slicings: Sequence[Slicing]) -> dict[str, Any]:
-    """Write the group of every item to `slices.parquet`; return the groups in order, as facts."""
+Groups = list[dict[str, Any]]
+"""The slicings and their groups, both in order (a manifest sorts the keys of an object)."""
+
+
+def write_slicings(folder: Path, ids: Sequence[str], slicings: Sequence[Slicing]) -> Groups:
+    """Write the group of every item to `slices.parquet`; return the groups, as facts."""
     columns = {"id": list(ids)} | {one.name: list(one.of) for one in slicings}
     schema = pa.schema([(name, pa.string()) for name in columns])
     pq.write_table(pa.table(columns, schema=schema), folder / FILE)
-    return {one.name: list(one.groups) for one in slicings}
+    return [{"slicing": one.name, "groups": list(one.groups)} for one in slicings]
 
 
-def read_slicings(folder: Path, groups: Mapping[str, Sequence[str]]) -> list[Slicing]:
+def read_slicings(folder: Path, groups: Groups) -> list[Slicing]:
     """Return the slicings that `write_slicings` wrote, whose return value `groups` is."""
     table = pq.read_table(folder / FILE)
     return [
-        Slicing(name, tuple(names), tuple(table[name].to_pylist()))
-        for name, names in groups.items()
+        Slicing(one["slicing"], tuple(one["groups"]), tuple(table[one["slicing"]].to_pylist()))
+        for one in groups
     ]
 
 
