@@ -211,6 +211,9 @@ def _numbers(name: str, stage: StageRecord, folder: Path) -> dict[str, float]:
     for variant, scored in facts.pop("variants", {}).items() if name == "verify" else ():
         models[variant] = {**scored, **scored["metrics"], "metrics": None}
         parts[variant] = models[variant].pop("slices", {})
+    facts.pop("bias", None)
+    for scored in models.values():
+        scored.pop("bias", None)
     for model, found in parts.items():  # of hundreds of figures the one that is looked for
         worst = (found.get("worst") or {}).get("value")
         models[model] = {**models[model], "worst_slice": worst, "slices": found.get("compared")}

@@ -16,6 +16,7 @@ from components.scoring.slices import Slicing, measure_slices, write_slicings
 from components.scoring.tables import read_items, read_scores, write_scores
 
 if TYPE_CHECKING:
+    from components.evaluation.swap_run import SwapRun
     from components.evaluation.task_run import TaskRun
     from components.model.torch_lm import TorchLM
 
@@ -53,6 +54,7 @@ def evaluate(
         )
     prefix = int(tokens.facts["prefix_token"])
     tasks = ask(base, dataset, tokens, settings, context)
+    swaps = ask_swaps(base, dataset, settings, context)
     with Evaluation.write(out) as draft:
         metrics: dict[str, Any] = {}
         for name, load in models(base, adapter).items():
@@ -64,12 +66,15 @@ def evaluate(
             metrics[name] = summarise(scores)
             if tasks is not None:
                 tasks.put(lm, name, draft.folder / "tasks")
+            if swaps is not None:
+                swaps.put(lm, name, draft.folder)
             del lm  # one model at a time in memory
         draft.facts = {
             "items": {"split": split, "limit": limit, "texts": texts, "count": len(items)},
             "prefix_token": prefix,
             "models": metrics,
             **(tasks.facts() if tasks is not None else {}),
+            **({"bias": swaps.facts()} if swaps is not None else {}),
         }
         if all(is_pair(item) for item in items):
             draft.facts["preference"] = rewards(draft.folder)
@@ -128,6 +133,21 @@ def ask(
     asked = prepare(Sources(base, dataset, tokens, voice, context.root, settings))
     desk = Desk(voice, context.root, context.events, "evaluate")
     return TaskRun(asked, desk, settings.alpha)
+
+
+def ask_swaps(
+    base: BaseModelFolder, dataset: Dataset, settings: EvaluationSettings, context: Context
+) -> "SwapRun | None":
+    """Return the identity-swap test, ready to be put to models; None if it is not asked for."""
+    if settings.bias is None:
+        return None
+    from components.evaluation.swap_run import SwapRun
+    from components.evaluation.swapped import swap_requests
+    from components.scoring.voice import load_voice
+
+    voice, limit = load_voice(base.model), base.facts.get("max_position_embeddings")
+    asked = swap_requests(dataset, settings.split, voice, limit, context.root, settings.bias)
+    return SwapRun(*asked, context.events)
 
 
 def models(base: BaseModelFolder, adapter: Adapter) -> "dict[str, Callable[[], TorchLM]]":

@@ -173,13 +173,42 @@ class SliceSettings(Settings):
         return self
 
 
+class BiasSettings(Settings):
+    """The identity-swap test: sentences that differ in the named group only.
+
+    `groups` are adjectives by axis. `templates_path` is a file of JSON lines with `template` (in
+    which `{group}` stands for the group) and, where answers are free, `continuation` and `kind`;
+    null takes those that come along.
+    """
+
+    groups: dict[str, tuple[str, ...]] = Field(
+        default={
+            "gender": ("female", "male"),
+            "religion": ("Christian", "Muslim", "Jewish"),
+            "origin": ("American", "Nigerian", "Chinese"),
+        }
+    )
+    templates_path: str | None = None
+
+    @model_validator(mode="after")
+    def _to_swap(self) -> Self:
+        for axis, groups in self.groups.items():
+            if len(set(groups)) < 2 or len(set(groups)) < len(groups):
+                raise ValueError(f"groups.{axis}: name two groups or more, each once")
+            if any("\t" in name for name in (axis, *groups)):
+                raise ValueError(f"groups.{axis}: a name holds a tab")
+        if not self.groups:
+            raise ValueError("groups: name an axis, or leave out bias")
+        return self
+
+
 class EvaluationSettings(Settings):
     """`max_samples` takes the first items of the split only (`null`: all).
 
     `max_text_samples`: of how many of them the text is read too, for perplexity over text.
     `perplexity` and `tasks` are put to base, tuned and every exported file, and compared in pairs:
     a difference has p ≤ `alpha` after Holm's correction over all of them. `slices: null` leaves out
-    the figures by slice.
+    the figures by slice, `bias: {}` adds the identity-swap test.
     """
 
     split: Literal["test", "validation"] = "test"
@@ -188,6 +217,7 @@ class EvaluationSettings(Settings):
     perplexity: PerplexitySettings | None = None
     tasks: tuple[TaskSettings, ...] = ()
     slices: SliceSettings | None = SliceSettings()
+    bias: BiasSettings | None = None
     alpha: float = Field(0.01, gt=0, lt=1)
 
     @model_validator(mode="after")
@@ -208,4 +238,5 @@ class EvaluationSettings(Settings):
         asked = [*self.tasks, *([self.perplexity] if self.perplexity is not None else [])]
         fields = ("dataset_path", "train_path", "include_path")
         found = [getattr(one, field, None) for one in asked for field in fields]
+        found += [self.bias.templates_path] if self.bias is not None else []
         return [path for path in found if path is not None]

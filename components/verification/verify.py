@@ -90,6 +90,10 @@ def verify(
             if tasks is not None:
                 whole = open_variant(onnx, name)
                 facts["tasks"] = tasks.put(whole, name, draft.folder / "tasks")
+            if asked_swaps := evaluation.facts.get("bias"):
+                facts["bias"] = variant_bias(
+                    lm, name, evaluation, asked_swaps["labels"], draft.folder, context
+                )
             if asked_slices := evaluation.facts.get("slices"):
                 answers = tasks.answers[name] if tasks is not None else {}
                 file = draft.folder / f"{name}.parquet"
@@ -131,6 +135,23 @@ def against(lm: CausalLM, name: str, parity: Parity, onnx: Onnx) -> Agreement:
 def reference_variant(variants: Sequence[str]) -> str:
     """Return the most precise of the variants: the one that is held against torch."""
     return min(variants, key=PRECISION.index)
+
+
+def variant_bias(
+    lm: CausalLM,
+    name: str,
+    evaluation: Evaluation,
+    labels: Sequence[str],
+    folder: Path,
+    context: Context,
+) -> dict[str, Any]:
+    """Put the evaluation's swapped sentences to a file; return its gaps."""
+    from components.scoring.bias import answer_swaps, measure_bias, read_swaps
+
+    requests = read_swaps(evaluation.path)
+    label = f"verify {name}: swapped identities"
+    answers = answer_swaps(lm, requests, folder, name, context.events, label)
+    return measure_bias(requests, answers, labels)
 
 
 def variant_slices(
