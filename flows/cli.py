@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from components.contracts.errors import ArtefactError, RecipeError, TunelineError, choose
+from flows.compare import command as compare
 from flows.data_cli import data
 from flows.environment import find_root, prepare
 from flows.graph import changed_stages, read_graph
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 app.command("plan")(plan)
 app.command("report")(report)
+app.command("compare")(compare)
 app.command("verify-resume")(verify_resume)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 
