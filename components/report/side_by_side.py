@@ -41,8 +41,9 @@ class Run:
         return {name: read_answers(file) for name, file in files.items() if file.is_file()}
 
     def plans(self) -> dict[str, Plan]:
-        tasks = self.evaluation.facts.get("tasks", {})
-        return {name: Plan.of(one["plan"]) for name, one in tasks.items()}
+        facts = self.evaluation.facts
+        names = facts.get("task_names", ())
+        return {name: Plan.of(facts["tasks"][name]["plan"]) for name in names}
 
 
 def side_by_side(runs: Sequence[Run]) -> dict[str, Any]:
