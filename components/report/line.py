@@ -18,9 +18,8 @@ from components.contracts.kinds import (
 )
 from components.report.settings import ReportSettings
 from components.scoring.items import Score
-from components.scoring.requests import Answer
+from components.scoring.requests import Answer, read_answers
 from components.scoring.tables import read_scores
-from components.scoring.tasks import read_answered
 
 TORCH = ("base", "tuned")
 
@@ -78,14 +77,10 @@ class Line:
 
     def answers(self, model: str) -> dict[str, list[Answer]]:
         """Return a model's answers by task."""
-        if model in TORCH or model == "base_fewshot":
-            return read_answered(self.evaluation, model)
-        from components.scoring.requests import read_answers
-
-        files = {
-            name: self.verification.path / "tasks" / name / f"{model}.parquet"
-            for name in self.evaluation.facts.get("tasks", {})
-        }
+        torch = model in TORCH or model == "base_fewshot"
+        folder = self.evaluation.tasks if torch else self.verification.path / "tasks"
+        names = self.evaluation.facts.get("tasks", {})
+        files = {name: folder / name / f"{model}.parquet" for name in names}
         return {name: read_answers(file) for name, file in files.items() if file.is_file()}
 
     @cached_property

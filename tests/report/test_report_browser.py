@@ -19,7 +19,14 @@ from flows.summary import read_speeds
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-QUIET = ["--headless", "--hide-scrollbars", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+QUIET = [
+    "--headless",
+    "--hide-scrollbars",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+]
 QUIET += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 SIZE = "--window-size=1100,1500"
 DARK = "--blink-settings=preferredColorScheme=0"
