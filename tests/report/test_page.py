@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from made_run import EVIL, made_run, speeds
 
 from components.contracts.events import Context
@@ -105,5 +106,8 @@ def test_the_artefact_holds_no_times_and_is_the_same_again(line: Line, tmp_path:
         "plots/confusion.csv",
         "plots/slices.csv",
     } <= set(made[0].files)
+    graph = yaml.safe_load((TEMPLATES.parents[3] / "dvc.yaml").read_text(encoding="utf-8"))
+    drawn = {place.partition("/report/")[2] for one in graph["plots"] for place in one}
+    assert drawn == {name for name in made[0].files if name.startswith("plots/")}
     confusion = (made[0].path / "plots" / "confusion.csv").read_text(encoding="utf-8")
     assert confusion.count("\n") == 91
