@@ -14,8 +14,8 @@ class Step:
     """A stage: `function` ("module:name") is called as f(*inputs, *sections, out=…, context=…).
 
     `inputs` and `output` are folder names below `data/RECIPE/`; `sections` are the recipe's. Each
-    of `folders` is a plain folder `data/NAME/RECIPE/`, passed on as the keyword NAME, and `named`
-    are further artefacts passed on by keyword.
+    of `folders` is a plain folder `data/NAME/RECIPE/`, passed on as the keyword NAME. `beside` are
+    more artefacts, passed on as keywords: what a step can do without.
     """
 
     function: str
@@ -23,7 +23,7 @@ class Step:
     sections: tuple[str, ...]
     output: str
     folders: tuple[str, ...] = ()
-    named: Mapping[str, type[Artefact]] = field(default_factory=dict)
+    beside: Mapping[str, type[Artefact]] = field(default_factory=dict)
 
     @property
     def module(self) -> str:
@@ -67,7 +67,7 @@ STEPS: dict[str, Step] = {
         BASE | DATASET | TOKENS | ADAPTER,
         ("evaluation",),
         "evaluation",
-        named={"raw": kinds.Raw},
+        beside={"raw": kinds.Raw},
     ),
     "export": Step("components.export.export:export", BASE | ADAPTER, ("export",), "onnx"),
     "verify": Step(

@@ -254,6 +254,6 @@ def test_without_tasks_nothing_is_added(
     inputs = (tiny_base, dataset, tokens, tiny_adapter)
     plain = EvaluationSettings(max_samples=4)
     found = evaluate(*inputs, plain, out=tmp_path / "evaluation", context=context)
-    assert sorted(found.facts) == ["items", "models", "prefix_token"]
-    assert sorted(found.files) == ["base.parquet", "tuned.parquet"]
+    assert sorted(found.facts) == ["items", "models", "prefix_token", "slices"]
+    assert sorted(found.files) == ["base.parquet", "slices.parquet", "tuned.parquet"]
     assert np.isfinite(found.facts["models"]["base"]["perplexity"])

@@ -18,9 +18,12 @@ def run_line(root: Path, recipe: Recipe, *, until: str = "report") -> Line:
         context.scratch.mkdir(exist_ok=True)
         inputs = [made[noun] for noun in step.inputs]
         sections = [getattr(recipe, section) for section in step.sections]
-        named = {noun: made[noun] for noun in step.named}
         made[step.output] = step.load()(
-            *inputs, *sections, out=root / "out" / step.output, context=context, **named
+            *inputs,
+            *sections,
+            out=root / "out" / step.output,
+            context=context,
+            **{noun: made[noun] for noun in step.beside},
         )
         if name == until:
             break
