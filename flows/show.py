@@ -15,7 +15,9 @@ def show(facts: LineFacts, console: Console, *, details: bool) -> None:
     """Print the facts; `details` adds stages, hashes and ids."""
     if facts.models:
         console.print(models_table(facts))
-    for line in [*verdict_lines(facts), *slice_lines(facts)]:
+    for line in verdict_lines(facts):
+        console.print(line, soft_wrap=True)
+    for line in slice_lines(facts):
         console.print(line, soft_wrap=True)
     if facts.run:
         for line in run_lines(facts.run):

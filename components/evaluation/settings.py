@@ -203,12 +203,12 @@ class BiasSettings(Settings):
 
 
 class EvaluationSettings(Settings):
-    """`max_samples` takes the first items of the split only (`null`: all).
+    """`max_samples` takes the first items of the split only (`null`: all). `slices: null` leaves out
+    the figures by slice; `bias: {}` adds the identity-swap test.
 
     `max_text_samples`: of how many of them the text is read too, for perplexity over text.
     `perplexity` and `tasks` are put to base, tuned and every exported file, and compared in pairs:
-    a difference has p ≤ `alpha` after Holm's correction over all of them. `slices: null` leaves out
-    the figures by slice, `bias: {}` adds the identity-swap test.
+    a difference has p ≤ `alpha` after Holm's correction over all of them.
     """
 
     split: Literal["test", "validation"] = "test"
@@ -216,9 +216,9 @@ class EvaluationSettings(Settings):
     max_text_samples: PositiveInt | None = None
     perplexity: PerplexitySettings | None = None
     tasks: tuple[TaskSettings, ...] = ()
+    alpha: float = Field(0.01, gt=0, lt=1)
     slices: SliceSettings | None = SliceSettings()
     bias: BiasSettings | None = None
-    alpha: float = Field(0.01, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _one_name_each(self) -> Self:

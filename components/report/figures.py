@@ -19,7 +19,7 @@ def model_rows(page: Page) -> list[dict[str, Any]]:
     line, exported = page.line, page.line.verification.facts["variants"]
     return [
         {
-            "name": name,
+            "name": line.evaluation.facts.get("base_is", name) if name == "base" else name,
             "runtime": "torch fp32" if name in TORCH else "ONNX Runtime",
             "megabytes": None if name in TORCH else exported[name]["bytes"] / 1e6,
             "metrics": line.metrics(name),
