@@ -203,8 +203,8 @@ class BiasSettings(Settings):
 
 
 class EvaluationSettings(Settings):
-    """`max_samples` takes the first items of the split only (`null`: all). `slices: null` leaves out
-    the figures by slice; `bias: {}` adds the identity-swap test.
+    """`max_samples` takes the first items of the split only (`null`: all). `slices: null` leaves
+    out the figures by slice; `bias: {}` adds the identity-swap test.
 
     `max_text_samples`: of how many of them the text is read too, for perplexity over text.
     `perplexity` and `tasks` are put to base, tuned and every exported file, and compared in pairs:
