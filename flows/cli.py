@@ -10,12 +10,14 @@ from rich.console import Console
 from rich.text import Text
 
 from components.contracts.errors import ArtefactError, RecipeError, TunelineError, choose
+from flows.compare import command as compare
 from flows.data_cli import data
 from flows.environment import find_root, prepare
 from flows.graph import changed_stages, read_graph
 from flows.plan import command as plan
 from flows.recipe import add_to_line, load_recipe, parse_recipe, recipe_file
 from flows.record import read_record, told_faults
+from flows.report_page import command as report
 from flows.show import show
 from flows.summary import gather
 from flows.verify_resume import command as verify_resume
@@ -28,6 +30,8 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.command("plan")(plan)
+app.command("report")(report)
+app.command("compare")(compare)
 app.command("verify-resume")(verify_resume)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 
