@@ -13,6 +13,7 @@ from components.contracts.errors import ArtefactError, RecipeError, TunelineErro
 from flows.data_cli import data
 from flows.environment import find_root, prepare
 from flows.graph import changed_stages, read_graph
+from flows.judge import command as judge
 from flows.plan import command as plan
 from flows.recipe import add_to_line, load_recipe, parse_recipe, recipe_file
 from flows.record import read_record, told_faults
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.add_typer(data, name="data")
 app.command("plan")(plan)
 app.command("verify-resume")(verify_resume)
+app.command("judge")(judge)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 
 

@@ -86,6 +86,7 @@ STEPS: dict[str, Step] = {
         | {"verdict": kinds.Verdict},
         ("report",),
         "report",
+        folders=("judged",),
     ),
     "register": Step(
         "flows.register:register",

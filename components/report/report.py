@@ -20,6 +20,7 @@ from components.contracts.kinds import (
     Verification,
 )
 from components.report import plots
+from components.report.judged import judged_rows
 from components.report.settings import ReportSettings
 from components.scoring.items import Score
 from components.scoring.metrics import text_metrics
@@ -61,8 +62,12 @@ def report(
     *,
     out: Path,
     context: Context,
+    judged: Path | None = None,
 ) -> Report:
-    """Write `report.html` (self-contained), `samples.jsonl` and `model_card.md`."""
+    """Write `report.html` (self-contained), `samples.jsonl` and `model_card.md`.
+
+    `judged` is the folder of what people said of the answers, where they were asked.
+    """
     line = Line(raw, dataset, tokens, adapter, evaluation, onnx, verification, verdict)
     samples = pick_samples(line, settings.samples)
     values = {
@@ -73,6 +78,7 @@ def report(
         "training": adapter.facts,
         "verdict": verdict.facts,
         "parity": verification.facts["parity"],
+        "judged": judged_rows(judged, line.artefacts),
         "hashes": {name: artefact.digest for name, artefact in line.artefacts.items()},
     }
     with Report.write(out) as draft:
