@@ -17,6 +17,7 @@ from flows.judge import command as judge
 from flows.plan import command as plan
 from flows.recipe import add_to_line, load_recipe, parse_recipe, recipe_file
 from flows.record import read_record, told_faults
+from flows.registry_cli import lineage, promote, reproduce, rollback
 from flows.show import show
 from flows.summary import gather
 from flows.verify_resume import command as verify_resume
@@ -31,6 +32,8 @@ app.add_typer(data, name="data")
 app.command("plan")(plan)
 app.command("verify-resume")(verify_resume)
 app.command("judge")(judge)
+for command in (promote, rollback, lineage, reproduce):
+    app.command()(command)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 
 

@@ -1,6 +1,5 @@
 """`tuneline judge`: people see two models' answers blind and say which is better."""
 
-import getpass
 import json
 import re
 import sys
@@ -18,6 +17,7 @@ from components.contracts.errors import RecipeError
 from components.contracts.events import Context
 from flows.environment import find_root, prepare, scratch_folder, stay_offline
 from flows.made import quiet_libraries
+from flows.person import user
 from flows.progress import listener
 from flows.recipe import load_recipe
 
@@ -83,7 +83,7 @@ def command(
 
 def rater_named(given: str | None) -> str:
     """Return the rater's name; raise `RecipeError` for one that cannot stand in a file."""
-    name = (getpass.getuser() if given is None else given).strip()
+    name = (user() if given is None else given).strip()
     if not RATER.fullmatch(name):
         raise RecipeError(
             f"--rater is {name!r}, which is no name for a rater",
