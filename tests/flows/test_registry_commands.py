@@ -15,7 +15,7 @@ from components.contracts.errors import ModelError
 from components.contracts.kinds import Onnx
 from flows.record import open_record
 from flows.registry_cli import lineage, promote, rollback
-from flows.registry_errors import RegistryError
+from flows.registry_errors import ConflictError, RegistryError
 
 NAME = "toy-model"
 
@@ -159,6 +159,43 @@ def test_a_version_that_fails_its_check_is_not_in_the_registry(
     found = client().search_model_versions(f"name = '{NAME}'")
     assert {str(version.version) for version in found} == {"1", "2"}
     assert champion(NAME) == "2"
+
+
+def test_bytes_that_the_store_changed_are_not_registered(
+    registry: Toy, tiny_onnx: Onnx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import register
+    from flows.registry_alias import champion
+    from flows.store import client
+
+    with open_record(registry.root, "toy", "dvc") as record:
+        record.status = "finished"
+    monkeypatch.setattr(register, "folder_digest", lambda *_: "0" * 64)
+    with pytest.raises(RegistryError, match=r"are not those that were registered: .* 0000"):
+        run_register(registry, tiny_onnx, promote=True)
+    assert len(client().search_model_versions(f"name = '{NAME}'")) == 2
+    assert champion(NAME) == "2"
+
+
+def test_a_champion_that_came_meanwhile_stays(
+    registry: Toy, tiny_onnx: Onnx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import register
+    from flows.registry_alias import champion, swap
+    from flows.store import client
+
+    with open_record(registry.root, "toy", "dvc") as record:
+        record.status = "finished"
+    # somebody promotes version 1 while the new one is being asked
+    monkeypatch.setattr(register, "probe", lambda *_: swap(NAME, "2", "1", "promote"))
+    with pytest.raises(ConflictError, match=r"version 1 \(promote by .* when this began it was"):
+        run_register(registry, tiny_onnx, promote=True)
+    found = client().get_registered_model(NAME).aliases
+    new = str(found["challenger"])
+    assert champion(NAME) == "1"
+    assert new not in ("1", "2"), "it stays in the registry, to be promoted by a person"
+    client().set_registered_model_alias(NAME, "challenger", "2")
+    client().delete_model_version(NAME, new)
 
 
 def test_lineage_leads_back_to_everything(

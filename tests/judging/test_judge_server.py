@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from made_sheet import made_sheet
 
+from components.contracts.errors import ArtefactError
 from components.judging.ratings import read_ratings, standing
 from components.judging.server import JudgeServer, serving
 from components.judging.session import Session
@@ -143,6 +144,11 @@ def test_only_who_has_the_address_is_answered(server: JudgeServer, sheet: Sheet)
     form = {"Content-Type": "text/plain"}  # what a form of another page could send
     assert ask(server, "rate", said, **form)[0] == 400
     assert sheet.ratings() == []
+
+
+def test_a_port_that_is_taken_is_told(server: JudgeServer) -> None:
+    with pytest.raises(ArtefactError, match=rf"port {server.port} .* cannot be used"):
+        JudgeServer(server.session, server.port)
 
 
 def test_the_page_lets_nothing_in_from_outside(server: JudgeServer) -> None:
