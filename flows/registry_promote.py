@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from flows.registry_alias import Move, champion, moves, reigns, swap
-from flows.registry_check import Shown, need_sound
+from flows.registry_check import HASH, Shown, need_sound
 from flows.registry_errors import RegistryError
 from flows.registry_ref import Found, find
 from flows.store import client
@@ -67,18 +67,29 @@ def rollback(name: str, *, drill: bool = False, note: str = "", answers: bool = 
 
 
 def find_earlier(current: Found) -> Found:
-    """Return the champion before this one; raise `RegistryError` if it is not there (any more)."""
-    past = reigns(moves(current.name), current.version)
-    if len(past) < 2:
-        raise RegistryError(
-            f"no champion of {current.name} before version {current.version} is known",
-            fix=f"choose a version yourself: tuneline promote {current.name}@VERSION",
-        )
+    """Return the last champion before this one that holds other bytes: a run whose report alone
+    changed registers the same file again, and going back to that would change nothing.
+
+    Raises `RegistryError` if there is none, or if it is not there any more.
+    """
+    past = reigns(moves(current.name), current.version)[:-1]
+    for number in reversed(past):
+        earlier = _still_there(current, number)
+        if earlier.tags.get(HASH) is None or earlier.tags.get(HASH) != current.tags.get(HASH):
+            return earlier
+    same = f" with other bytes than its own ({', '.join(past)} hold the same)" if past else ""
+    raise RegistryError(
+        f"no champion of {current.name} before version {current.version}{same} is known",
+        fix=f"choose a version yourself: tuneline promote {current.name}@VERSION",
+    )
+
+
+def _still_there(current: Found, number: str) -> Found:
     try:
-        return find(f"{current.name}@{past[-2]}")
+        return find(f"{current.name}@{number}")
     except RegistryError as error:
         raise RegistryError(
-            f"version {past[-2]}, the champion before version {current.version}, has been deleted",
+            f"version {number}, a champion before version {current.version}, has been deleted",
             fix=f"choose another one: tuneline promote {current.name}@VERSION",
         ) from error
 

@@ -21,8 +21,19 @@ NAME = "toy-model"
 
 
 @pytest.fixture(scope="module")
+def other_onnx(tiny_onnx: Onnx, tmp_path_factory: pytest.TempPathFactory) -> Onnx:
+    """The same model with other bytes: one more file."""
+    out = tmp_path_factory.mktemp("other") / "onnx"
+    with Onnx.write(out) as draft:
+        shutil.copytree(tiny_onnx.path / "fp32", draft.folder / "fp32")
+        (draft.folder / "fp32" / "NOTE").write_text("other bytes")
+        draft.facts = tiny_onnx.facts
+    return Onnx.open(out)
+
+
+@pytest.fixture(scope="module")
 def two(
-    made_template: Path, tiny_onnx: Onnx, tmp_path_factory: pytest.TempPathFactory
+    made_template: Path, tiny_onnx: Onnx, other_onnx: Onnx, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Toy]:
     """A project with two versions, each of which the gate has made champion."""
     toy = Toy(tmp_path_factory.mktemp("two") / "toy")
@@ -34,7 +45,7 @@ def two(
         run_register(toy, tiny_onnx, promote=True)
         with open_record(toy.root, "toy", "dvc") as record:
             record.status = "finished"
-        run_register(toy, tiny_onnx, promote=True)
+        run_register(toy, other_onnx, promote=True)
         yield toy
 
 
@@ -87,6 +98,22 @@ def test_a_drill_changes_nothing_and_a_rollback_one_thing(
     assert "champion was version 1, is version 2" in capsys.readouterr().out
     promote(f"{NAME}@champion")
     assert "version 2 is champion of toy-model already" in capsys.readouterr().out
+
+
+def test_a_rollback_goes_to_other_bytes(registry: Toy) -> None:
+    from flows.registry_alias import champion
+    from flows.registry_check import HASH
+    from flows.store import client
+
+    store = client()
+    tags = [store.get_model_version(NAME, number).tags[HASH] for number in ("1", "2")]
+    store.set_model_version_tag(NAME, "1", HASH, tags[1])
+    try:
+        with pytest.raises(RegistryError, match=r"with other bytes than its own \(1 hold"):
+            rollback(NAME)
+    finally:
+        store.set_model_version_tag(NAME, "1", HASH, tags[0])
+    assert champion(NAME) == "2"
 
 
 def test_changed_bytes_are_never_promoted(registry: Toy) -> None:
