@@ -80,7 +80,9 @@ def reproduce(root: Path, made: Lineage, *, until: str = "export") -> Rebuilt:
             fix="versions that `tuneline run` registers in a git repository do",
         )
     folder = state_folder(root) / "reproduce" / f"{made.model}-{made.version}"
+    log = folder.with_name(f"{folder.name}.log")
     shutil.rmtree(folder, ignore_errors=True)
+    log.unlink(missing_ok=True)
     project = clone(root, folder, made.git_commit)
     notes = use_recipe(project, made)
     need_stage(project, until)
@@ -89,7 +91,7 @@ def reproduce(root: Path, made: Lineage, *, until: str = "export") -> Rebuilt:
     (project / "dvc.lock").unlink(missing_ok=True)
     # without the run cache: it would give back what was built then
     words = ("repro", "--no-run-cache", f"{until}@{made.recipe}")
-    run([sys.executable, "-m", "dvc", *words], project, env, folder.with_suffix(".log"))
+    run([sys.executable, "-m", "dvc", *words], project, env, log)
     return compare(project, folder, made, notes)
 
 
