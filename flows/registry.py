@@ -89,18 +89,6 @@ def requirements() -> list[str]:
     return [f"{name}=={version(name)}" for name in (*NEEDED, *runtime)]
 
 
-def ask(name: str, number: str, example: Mapping[str, Any]) -> str:
-    """Load a version back from the registry and return its answer to one request."""
-    model = mlflow.pyfunc.load_model(f"models:/{name}/{number}")
-    return str(model.predict([dict(example)])[0])
-
-
-def set_aliases(name: str, number: str, aliases: list[str]) -> None:
-    """Give the aliases to a version, one after another."""
-    for alias in aliases:
-        client().set_registered_model_alias(name, alias, number)
-
-
 def find_version(store: MlflowClient, name: str, digest: str, run: str | None) -> str | None:
     """Return the newest version of these bytes, of one run where `run` is given, or None."""
     found = [

@@ -38,7 +38,9 @@ def write_page(root: Path, recipe: str) -> Path:
     from components.report.render import page_html
 
     settings = parse_recipe(recipe_file(root, recipe)).report
-    page = Page(open_line(root / "data" / recipe, recipe), settings, read_speeds(root, recipe))
+    data = root / "data"
+    line, speeds = open_line(data / recipe, recipe), read_speeds(root, recipe)
+    page = Page(line, settings, speeds, data / "judged" / recipe)
     file = state_folder(root) / "reports" / recipe / "report.html"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(page_html(page), encoding="utf-8")

@@ -92,6 +92,7 @@ STEPS: dict[str, Step] = {
         | {"verdict": kinds.Verdict},
         ("report",),
         "report",
+        folders=("judged",),
     ),
     "register": Step(
         "flows.register:register",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from components.contracts.artefacts import Artefact
@@ -97,8 +98,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Page:
-    """What a section is built of. `speeds` by model belong to a machine: no artefact has them."""
+    """What a section is built of. `speeds` by model belong to a machine: no artefact has them.
+
+    `judged` is the folder of what people said of the answers, where they were asked.
+    """
 
     line: Line
     settings: ReportSettings
     speeds: Mapping[str, Any] = field(default_factory=dict)
+    judged: Path | None = None

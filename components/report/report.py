@@ -36,13 +36,15 @@ def report(
     *,
     out: Path,
     context: Context,
+    judged: Path | None = None,
 ) -> Report:
     """Write `report.html` (self-contained), `samples.jsonl`, `model_card.md` and `plots/*.csv`.
 
-    Measured speeds are no part of an artefact: `tuneline report` makes the same page with them.
+    `judged` is the folder of what people said of the answers, where they were asked. Measured
+    speeds are no part of an artefact: `tuneline report` makes the same page with them.
     """
     line = Line(raw, dataset, tokens, adapter, evaluation, onnx, verification, verdict)
-    page = Page(line, settings)
+    page = Page(line, settings, judged=judged)
     samples = pick_samples(line, settings.samples)
     with Report.write(out) as draft:
         (draft.folder / "report.html").write_text(page_html(page), encoding="utf-8")

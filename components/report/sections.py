@@ -7,6 +7,7 @@ from typing import Any
 from components.report.asked import champion, guards, tasks
 from components.report.bias import bias
 from components.report.figures import confusion, curve, models, quality, slices, speed
+from components.report.judged import judged_rows
 from components.report.line import Page
 from components.report.samples import before_and_after
 
@@ -49,6 +50,12 @@ def lineage(page: Page) -> Built:
     return {"rows": rows}
 
 
+def judged(page: Page) -> Built:
+    """Return what people said, where they were asked."""
+    rows = judged_rows(page.judged, page.line.artefacts)
+    return {"rows": rows} if rows else None
+
+
 SECTIONS: tuple[Section, ...] = (
     Section("verdict", "Verdict", verdict),
     Section("models", "Every model on the same items", models),
@@ -60,6 +67,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("tasks", "Tasks", tasks),
     Section("guards", "Did anything else get worse?", guards),
     Section("champion", "Against the champion", champion),
+    Section("judged", "What people prefer", judged),
     Section("bias", "Swapped identities", bias),
     Section("samples", "Before and after", before_and_after),
     Section("data", "Data", data),
