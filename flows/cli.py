@@ -18,6 +18,7 @@ from flows.recipe import add_to_line, load_recipe, parse_recipe, recipe_file
 from flows.record import read_record, told_faults
 from flows.show import show
 from flows.summary import gather
+from flows.talk import chat, generate
 from flows.verify_resume import command as verify_resume
 
 app = typer.Typer(
@@ -28,6 +29,8 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.command("plan")(plan)
+app.command("generate")(generate)
+app.command("chat")(chat)
 app.command("verify-resume")(verify_resume)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 
