@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from components.contracts.errors import ArtefactError, RecipeError, TunelineError, choose
+from flows.batch_predict import batch_predict
 from flows.data_cli import data
 from flows.environment import find_root, prepare
 from flows.graph import changed_stages, read_graph
@@ -31,6 +32,7 @@ app.add_typer(data, name="data")
 app.command("plan")(plan)
 app.command("generate")(generate)
 app.command("chat")(chat)
+app.command("batch-predict")(batch_predict)
 app.command("verify-resume")(verify_resume)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 
