@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,7 @@ def identity(job: Job, column: str) -> dict[str, Any]:
     The batch size is not in it: answers do not depend on it.
     """
     how = job.predictor
-    generation = {name: value for name, value in vars(how.generation).items()}
+    generation = asdict(how.generation)
     return {
         "input": sha256(job.source),
         "model": job.model,

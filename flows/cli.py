@@ -17,6 +17,7 @@ from flows.graph import changed_stages, read_graph
 from flows.plan import command as plan
 from flows.recipe import add_to_line, load_recipe, parse_recipe, recipe_file
 from flows.record import read_record, told_faults
+from flows.serve import serve
 from flows.show import show
 from flows.summary import gather
 from flows.talk import chat, generate
@@ -33,6 +34,7 @@ app.command("plan")(plan)
 app.command("generate")(generate)
 app.command("chat")(chat)
 app.command("batch-predict")(batch_predict)
+app.command("serve")(serve)
 app.command("verify-resume")(verify_resume)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 
@@ -108,11 +110,11 @@ def ui(
     browser: Annotated[bool, typer.Option(help="Open both pages in the browser.")] = True,
 ) -> None:
     """Open the MLflow UI and the Prefect UI on this project; Ctrl-C stops both."""
-    from flows.ui import serve
+    from flows.ui import serve as serve_pages
 
     root = find_root(Path.cwd())
     prepare(root)
-    serve(root, Console(), browser=browser)
+    serve_pages(root, Console(), browser=browser)
 
 
 def known_stages(root: Path, recipe: str, names: list[str]) -> list[str]:

@@ -6,13 +6,16 @@ mask and writes the new token at that row's own end, so nothing is shifted and n
 the left. Not every graph does so: `decodes_together` tries it.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.runtime.ort import FEEDS, OrtLM
+from components.runtime.batch import Row, Stop, shared_start
+from components.runtime.generate import Generation, choose_token
+from components.runtime.ort import FEEDS, Cache, OrtLM
 
 Logits = NDArray[np.float32]
 TRIED = (5, 2, 9)
@@ -22,8 +25,11 @@ TRIED = (5, 2, 9)
 class Rows(Protocol):
     """Rows being decoded. Places count from 0 in the order of joining, without those dropped."""
 
-    def join(self, prompt: Sequence[int]) -> Logits:
-        """Read a prompt as a new last row; return the logits [vocabulary] behind it."""
+    def join(self, prompt: Sequence[int], past: Any = None) -> Logits:
+        """Read a prompt as a new last row, behind the cache `past` of one row if there is one.
+
+        Returns the logits [vocabulary] behind it.
+        """
 
     def step(self, tokens: Sequence[int]) -> Logits:
         """Give every row one token; return the logits [rows, vocabulary] behind them."""
@@ -39,8 +45,8 @@ class Apart:
         self.lm = lm
         self.caches: list[Any] = []
 
-    def join(self, prompt: Sequence[int]) -> Logits:
-        logits, cache = self.lm.forward(np.array([prompt], np.int64), last_only=True)
+    def join(self, prompt: Sequence[int], past: Any = None) -> Logits:
+        logits, cache = self.lm.forward(np.array([prompt], np.int64), past, last_only=True)
         self.caches.append(cache)
         last: Logits = logits[0, -1]
         return last
@@ -59,24 +65,31 @@ class Apart:
 
 
 class Together:
-    """Rows decoded in one run of the graph a step."""
+    """Rows decoded in one run of the graph a step.
+
+    `values` holds the rows of the last step; `stay` are those of them that still count, and `fresh`
+    the rows that joined since. One copy at the next step brings both together.
+    """
 
     def __init__(self, lm: OrtLM) -> None:
         self.lm = lm
         self.lengths: list[int] = []
         self.values: dict[str, Any] = {}
+        self.stay: list[int] = []
+        self.fresh: list[Cache] = []
+        self.changed = False
 
-    def join(self, prompt: Sequence[int]) -> Logits:
-        logits, cache = self.lm.forward(np.array([prompt], np.int64), last_only=True)
-        rows = {name: [value.numpy() for value in self._value(name)] for name in self.lm.past}
-        self.lengths.append(len(prompt))
-        for name, value in cache.values.items():
-            parts = [*rows[name], value.numpy()]
-            self._keep(name, parts)
+    def join(self, prompt: Sequence[int], past: Any = None) -> Logits:
+        logits, cache = self.lm.forward(np.array([prompt], np.int64), past, last_only=True)
+        self.lengths.append(cache.ids.shape[1])
+        self.fresh.append(cache)
+        self.changed = True
         last: Logits = logits[0, -1]
         return last
 
     def step(self, tokens: Sequence[int]) -> Logits:
+        if self.changed:
+            self._merge()
         lengths = np.asarray(self.lengths, np.int64)
         feeds = {
             "input_ids": np.asarray(tokens, np.int64)[:, None],
@@ -99,29 +112,28 @@ class Together:
         return last
 
     def drop(self, places: Sequence[int]) -> None:
-        stay = [at for at in range(len(self.lengths)) if at not in set(places)]
-        self.lengths = [self.lengths[at] for at in stay]
-        if not stay:
-            self.values = {}
-            return
+        gone, old = set(places), len(self.stay)
+        self.lengths = [length for at, length in enumerate(self.lengths) if at not in gone]
+        self.fresh = [one for at, one in enumerate(self.fresh, start=old) if at not in gone]
+        self.stay = [row for at, row in enumerate(self.stay) if at not in gone]
+        self.changed = True
+
+    def _merge(self) -> None:
+        """Lay the caches [rows, heads, length, size] below each other, as long as the longest."""
+        rows, longest = len(self.lengths), max(self.lengths)
+        merged = {}
         for name in self.lm.past:
-            self._keep(name, [self.values[name].numpy()[stay]])
-
-    def _value(self, name: str) -> list[Any]:
-        return [self.values[name]] if self.lengths else []
-
-    def _keep(self, name: str, parts: Sequence[NDArray[Any]]) -> None:
-        """Lay caches [rows, heads, length, size] below each other, as long as the longest row."""
-        longest = max(self.lengths)
-        rows = sum(len(part) for part in parts)
-        _, heads, _, size = parts[0].shape
-        whole = np.zeros((rows, heads, longest, size), parts[0].dtype)
-        start = 0
-        for part in parts:
-            length = min(longest, part.shape[2])
-            whole[start : start + len(part), :, :length] = part[:, :, :length]
-            start += len(part)
-        self.values[name] = self.lm._value(whole)
+            old = [self.values[name].numpy()[self.stay]] if self.stay else []
+            parts = [*old, *(cache.values[name].numpy() for cache in self.fresh)]
+            whole = np.zeros((rows, parts[0].shape[1], longest, parts[0].shape[3]), parts[0].dtype)
+            start = 0
+            for part in parts:
+                length = min(longest, part.shape[2])
+                whole[start : start + len(part), :, :length] = part[:, :, :length]
+                start += len(part)
+            merged[name] = self.lm._value(whole)
+        self.values, self.stay = merged, list(range(rows))
+        self.fresh, self.changed = [], False
 
 
 def decodes_together(lm: OrtLM) -> bool:
@@ -147,3 +159,49 @@ def decodes_together(lm: OrtLM) -> bool:
     except Exception:  # noqa: BLE001
         return False
     return True
+
+
+def answer_rows(
+    lm: Any,
+    prompts: Sequence[Sequence[int]],
+    generation: Generation,
+    stop: Stop,
+    *,
+    batch_size: int,
+) -> Iterator[tuple[int, list[int]]]:
+    """Do what `generate_batch` does, with the very tokens that one row alone would give.
+
+    Every prompt is read by itself, behind what all begin with, and takes the place of a row that
+    came to its end: so the numbers of a row do not depend on its neighbours.
+    """
+    rows = Together(lm)
+    shared = shared_start(prompts)
+    start = np.array([list(prompts[0][:shared])], np.int64) if shared else None
+    past = None if start is None else lm.forward(start, last_only=True)[1]
+    waiting = deque(sorted(range(len(prompts)), key=lambda at: len(prompts[at])))
+    live: list[Row] = []
+    while waiting or live:
+        while waiting and len(live) < batch_size:
+            index = waiting.popleft()
+            prompt = prompts[index]
+            row = Row(index, prompt, np.random.default_rng([generation.seed, index]))
+            live.append(row)
+            _take(row, rows.join(prompt[shared:], past), generation, stop)
+        gone = [at for at, row in enumerate(live) if row.done]
+        if gone:
+            yield from ((live[at].index, live[at].answer) for at in gone)
+            rows.drop(gone)
+            live = [row for row in live if not row.done]
+            continue  # others take their places before the next step
+        logits = rows.step([row.answer[-1] for row in live])
+        for row, scores in zip(live, logits, strict=True):
+            _take(row, scores, generation, stop)
+
+
+def _take(row: Row, logits: Logits, generation: Generation, stop: Stop) -> None:
+    seen = [*row.prompt, *row.answer] if generation.repetition_penalty != 1 else ()
+    token = choose_token(logits, seen, generation, row.random)
+    row.done = token in stop.ids
+    if not row.done:
+        row.answer.append(token)
+        row.done = len(row.answer) >= generation.max_new_tokens or stop.ends(row.answer)

@@ -11,10 +11,15 @@ from components.contracts.errors import ModelError
 from components.runtime.batch import Stop, cut, generate_batch
 from components.runtime.generate import Generation, generate
 from components.runtime.ort import Device, OrtLM, read_config
+from components.runtime.ragged import answer_rows, decodes_together
 from components.runtime.stream import Speech, TextStream
 from components.runtime.template import Message, Template, compile_template
 
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
+
+
+class TooLongError(ModelError):
+    """A prompt that the model's context cannot hold together with an answer."""
 
 
 class TextModel:
@@ -40,6 +45,11 @@ class TextModel:
     @cached_property
     def model(self) -> OrtLM:
         return OrtLM(self.folder, threads=self.threads, device=self.device)
+
+    @cached_property
+    def decodes_together(self) -> bool:
+        """Whether rows of any lengths can take a step together without changing each other."""
+        return decodes_together(self.model)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -78,7 +88,7 @@ class TextModel:
         if not ids:
             raise ModelError("the prompt has no tokens", fix="give some text to start from")
         if len(ids) >= self.context_length:
-            raise ModelError(
+            raise TooLongError(
                 f"the prompt has {len(ids)} tokens, but the model's context of "
                 f"{self.context_length} must hold it and the answer",
                 fix="shorten the text",
@@ -134,9 +144,8 @@ class TextModel:
         Raises `ModelError` where prompt and answer do not fit the context: `fitting` makes them.
         """
         ends = Stop(self.stop_ids, tuple(filter(None, stop)), self.decode)
-        for index, ids in generate_batch(
-            self.model, prompts, generation, ends, batch_size=batch_size
-        ):
+        answer = answer_rows if self.decodes_together else generate_batch
+        for index, ids in answer(self.model, prompts, generation, ends, batch_size=batch_size):
             yield index, cut(self.decode(ids), stop)
 
     @cached_property

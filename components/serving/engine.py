@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from components.contracts.errors import ModelError, TunelineError
 from components.runtime.generate import Generation, choose_token
-from components.runtime.ragged import Apart, Rows, Together, decodes_together
+from components.runtime.ragged import Apart, Rows, Together
 from components.runtime.shape import Shape
 from components.runtime.stream import Finish, TextStream
 from components.runtime.text import TextModel
@@ -95,7 +95,7 @@ class Engine:
     def __init__(self, model: TextModel, shape: Shape, name: str, version: str, limits: Limits):
         self.model, self.shape, self.name, self.version = model, shape, name, version
         self.limits = limits
-        self.together = decodes_together(model.model)
+        self.together = model.decodes_together
         self.rows: list[Row] = []
         self.waiting: deque[Job] = deque()
         self.steps = self.rows_stepped = self.prefills = 0
@@ -115,7 +115,7 @@ class Engine:
         return self._thread.is_alive()
 
     def submit(self, job: Job) -> None:
-        """Take a job; raise `BusyError` if too many wait, `ClosedError` if this engine is ending."""
+        """Take a job; raise `BusyError` if too many wait, `ClosedError` once this is ending."""
         with self._changed:
             if self._closing:
                 raise ClosedError(f"{self.title} takes no more requests")
