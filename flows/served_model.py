@@ -88,10 +88,12 @@ class ServedModel(PythonModel):
         folder = Path(context.artifacts["model"])
         self.model = TextModel(folder, device=config.get("device") or "cpu")
 
-    def predict(
-        self, context: Any, model_input: Any, params: Mapping[str, Any] | None = None
-    ) -> list[str]:
-        """Return the answers; raise `pydantic.ValidationError` for a row that asks nothing."""
+    # Without type hints: MLflow takes every hint for a schema, and warns where it is none.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """Return the answers to a table or a list of rows, as texts.
+
+        Raises `pydantic.ValidationError` for a row that does not ask exactly one thing.
+        """
         del context
         return [self.answer(read_row(row, params or {})) for row in rows(model_input)]
 
