@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from components.contracts.artefacts import sha256
 from components.contracts.errors import ModelError, did_you_mean
-from components.runtime.ort import Device
+from components.runtime.session import Device
 from flows.environment import state_folder
 from flows.model_ref import Found, Reference, logged_model
 from flows.registry import HASH

@@ -10,7 +10,7 @@ import yaml
 from components.contracts.artefacts import read_manifest
 from components.contracts.errors import ArtefactError, ModelError
 from components.formats.serving import serving_of
-from components.runtime.ort import Device
+from components.runtime.session import Device
 from components.runtime.shape import Shape
 
 CHAMPION = "champion"

@@ -55,13 +55,14 @@ class Request(BaseModel):
 
 TURNS = Array(Object([Property("role", DataType.string), Property("content", DataType.string)]))
 SETTINGS = ("max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "stop", "seed")
+ANY: Any = AnyType()  # type: ignore[no-untyped-call]
 SIGNATURE = ModelSignature(
     inputs=Schema(
         [
             ColSpec(DataType.string, "text", required=False),
             ColSpec(TURNS, "messages", required=False),
             # Some rows may leave them out, and pandas then makes other types of them.
-            *(ColSpec(AnyType(), name, required=False) for name in SETTINGS),
+            *(ColSpec(ANY, name, required=False) for name in SETTINGS),
         ]
     ),
     outputs=Schema([ColSpec(DataType.string)]),
@@ -112,7 +113,7 @@ def rows(model_input: Any) -> list[dict[str, Any]]:
     if hasattr(model_input, "to_dict"):
         found: list[dict[str, Any]] = model_input.to_dict("records")
         return found
-    return [model_input] if isinstance(model_input, Mapping) else list(model_input)
+    return [dict(model_input)] if isinstance(model_input, Mapping) else list(model_input)
 
 
 def read_row(row: Mapping[str, Any], params: Mapping[str, Any]) -> Request:

@@ -6,18 +6,18 @@ mask and writes the new token at that row's own end, so nothing is shifted and n
 the left. Not every graph does so: `decodes_together` tries it.
 """
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.runtime.batch import Row, Stop, shared_start
-from components.runtime.generate import Generation, choose_token
-from components.runtime.ort import FEEDS, Cache, OrtLM
+from components.runtime.ort import Cache, OrtLM
 
 Logits = NDArray[np.float32]
+ROOM = 64
+"""Free places that a copy of the cache gets, so that the next steps need none."""
+
 TRIED = (5, 2, 9)
 """Lengths of the rows that a graph is tried with."""
 
@@ -25,11 +25,8 @@ TRIED = (5, 2, 9)
 class Rows(Protocol):
     """Rows being decoded. Places count from 0 in the order of joining, without those dropped."""
 
-    def join(self, prompt: Sequence[int], past: Any = None) -> Logits:
-        """Read a prompt as a new last row, behind the cache `past` of one row if there is one.
-
-        Returns the logits [vocabulary] behind it.
-        """
+    def join(self, prompt: Sequence[int]) -> Logits:
+        """Read a prompt as a new last row; return the logits [vocabulary] behind it."""
 
     def step(self, tokens: Sequence[int]) -> Logits:
         """Give every row one token; return the logits [rows, vocabulary] behind them."""
@@ -45,8 +42,8 @@ class Apart:
         self.lm = lm
         self.caches: list[Any] = []
 
-    def join(self, prompt: Sequence[int], past: Any = None) -> Logits:
-        logits, cache = self.lm.forward(np.array([prompt], np.int64), past, last_only=True)
+    def join(self, prompt: Sequence[int]) -> Logits:
+        logits, cache = self.lm.forward(np.array([prompt], np.int64), last_only=True)
         self.caches.append(cache)
         last: Logits = logits[0, -1]
         return last
@@ -67,73 +64,62 @@ class Apart:
 class Together:
     """Rows decoded in one run of the graph a step.
 
-    `values` holds the rows of the last step; `stay` are those of them that still count, and `fresh`
-    the rows that joined since. One copy at the next step brings both together.
+    `cache` holds the rows of the last step, with free places behind them; `stay` are those of them
+    that still count, and `fresh` the rows that joined since. One copy brings both together at the
+    next step, or when the free places are used up.
     """
 
     def __init__(self, lm: OrtLM) -> None:
         self.lm = lm
-        self.lengths: list[int] = []
-        self.values: dict[str, Any] = {}
+        self.cache: Cache | None = None
         self.stay: list[int] = []
         self.fresh: list[Cache] = []
         self.changed = False
 
-    def join(self, prompt: Sequence[int], past: Any = None) -> Logits:
-        logits, cache = self.lm.forward(np.array([prompt], np.int64), past, last_only=True)
-        self.lengths.append(cache.ids.shape[1])
+    def join(self, prompt: Sequence[int]) -> Logits:
+        logits, cache = self.lm.forward(np.array([prompt], np.int64), last_only=True)
         self.fresh.append(cache)
         self.changed = True
         last: Logits = logits[0, -1]
         return last
 
     def step(self, tokens: Sequence[int]) -> Logits:
-        if self.changed:
-            self._merge()
-        lengths = np.asarray(self.lengths, np.int64)
-        feeds = {
-            "input_ids": np.asarray(tokens, np.int64)[:, None],
-            "attention_mask": (np.arange(lengths.max() + 1) <= lengths[:, None]).astype(np.int64),
-            "position_ids": lengths[:, None].copy(),
-        }
-        binding = self.lm.session.io_binding()
-        for name in FEEDS & self.lm.inputs.keys():
-            binding.bind_cpu_input(name, feeds[name])
-        for name, value in self.values.items():
-            binding.bind_ortvalue_input(name, value)
-        binding.bind_output("logits", "cpu")
-        for name in self.lm.past.values():
-            binding.bind_output(name, self.lm.device)
-        self.lm.session.run_with_iobinding(binding)
-        logits, *values = binding.get_outputs()
-        self.values = dict(zip(self.lm.past, values, strict=True))
-        self.lengths = [length + 1 for length in self.lengths]
-        last: Logits = logits.numpy()[:, -1].astype(np.float32)
-        return last
+        cache = self.cache
+        if cache is None or self.changed or cache.length == self.places(cache):
+            cache = self._merge()
+        logits, self.cache = self.lm.step(np.asarray(tokens, np.int64), cache)
+        return logits
 
     def drop(self, places: Sequence[int]) -> None:
         gone, old = set(places), len(self.stay)
-        self.lengths = [length for at, length in enumerate(self.lengths) if at not in gone]
         self.fresh = [one for at, one in enumerate(self.fresh, start=old) if at not in gone]
         self.stay = [row for at, row in enumerate(self.stay) if at not in gone]
         self.changed = True
 
-    def _merge(self) -> None:
-        """Lay the caches [rows, heads, length, size] below each other, as long as the longest."""
-        rows, longest = len(self.lengths), max(self.lengths)
-        merged = {}
+    def places(self, cache: Cache) -> int:
+        """Return how many tokens a row of this cache can hold."""
+        return int(next(iter(cache.values.values())).shape()[2])
+
+    def _merge(self) -> Cache:
+        """Lay the caches [rows, heads, places, width] below each other, with room behind them."""
+        old = [self.cache] if self.cache is not None and self.stay else []
+        lengths = np.concatenate(
+            [*(cache.lengths[self.stay] for cache in old), *(one.lengths for one in self.fresh)]
+        )
+        longest = int(lengths.max())
+        values = {}
         for name in self.lm.past:
-            old = [self.values[name].numpy()[self.stay]] if self.stay else []
-            parts = [*old, *(cache.values[name].numpy() for cache in self.fresh)]
-            whole = np.zeros((rows, parts[0].shape[1], longest, parts[0].shape[3]), parts[0].dtype)
-            start = 0
+            parts = [cache.values[name].numpy()[self.stay] for cache in old]
+            parts += [one.values[name].numpy() for one in self.fresh]
+            shape = (len(lengths), parts[0].shape[1], longest + ROOM, parts[0].shape[3])
+            whole, start = np.zeros(shape, parts[0].dtype), 0
             for part in parts:
-                length = min(longest, part.shape[2])
-                whole[start : start + len(part), :, :length] = part[:, :, :length]
+                places = min(longest, part.shape[2])
+                whole[start : start + len(part), :, :places] = part[:, :, :places]
                 start += len(part)
-            merged[name] = self.lm._value(whole)
-        self.values, self.stay = merged, list(range(rows))
-        self.fresh, self.changed = [], False
+            values[name] = self.lm._value(whole)
+        self.stay, self.fresh, self.changed = list(range(len(lengths))), [], False
+        return Cache(lengths, values)
 
 
 def decodes_together(lm: OrtLM) -> bool:
@@ -159,49 +145,3 @@ def decodes_together(lm: OrtLM) -> bool:
     except Exception:  # noqa: BLE001
         return False
     return True
-
-
-def answer_rows(
-    lm: Any,
-    prompts: Sequence[Sequence[int]],
-    generation: Generation,
-    stop: Stop,
-    *,
-    batch_size: int,
-) -> Iterator[tuple[int, list[int]]]:
-    """Do what `generate_batch` does, with the very tokens that one row alone would give.
-
-    Every prompt is read by itself, behind what all begin with, and takes the place of a row that
-    came to its end: so the numbers of a row do not depend on its neighbours.
-    """
-    rows = Together(lm)
-    shared = shared_start(prompts)
-    start = np.array([list(prompts[0][:shared])], np.int64) if shared else None
-    past = None if start is None else lm.forward(start, last_only=True)[1]
-    waiting = deque(sorted(range(len(prompts)), key=lambda at: len(prompts[at])))
-    live: list[Row] = []
-    while waiting or live:
-        while waiting and len(live) < batch_size:
-            index = waiting.popleft()
-            prompt = prompts[index]
-            row = Row(index, prompt, np.random.default_rng([generation.seed, index]))
-            live.append(row)
-            _take(row, rows.join(prompt[shared:], past), generation, stop)
-        gone = [at for at, row in enumerate(live) if row.done]
-        if gone:
-            yield from ((live[at].index, live[at].answer) for at in gone)
-            rows.drop(gone)
-            live = [row for row in live if not row.done]
-            continue  # others take their places before the next step
-        logits = rows.step([row.answer[-1] for row in live])
-        for row, scores in zip(live, logits, strict=True):
-            _take(row, scores, generation, stop)
-
-
-def _take(row: Row, logits: Logits, generation: Generation, stop: Stop) -> None:
-    seen = [*row.prompt, *row.answer] if generation.repetition_penalty != 1 else ()
-    token = choose_token(logits, seen, generation, row.random)
-    row.done = token in stop.ids
-    if not row.done:
-        row.answer.append(token)
-        row.done = len(row.answer) >= generation.max_new_tokens or stop.ends(row.answer)

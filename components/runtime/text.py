@@ -10,8 +10,9 @@ from typing import Any
 from components.contracts.errors import ModelError
 from components.runtime.batch import Stop, cut, generate_batch
 from components.runtime.generate import Generation, generate
-from components.runtime.ort import Device, OrtLM, read_config
-from components.runtime.ragged import answer_rows, decodes_together
+from components.runtime.ort import OrtLM, read_config
+from components.runtime.ragged import decodes_together
+from components.runtime.session import Device
 from components.runtime.stream import Speech, TextStream
 from components.runtime.template import Message, Template, compile_template
 
@@ -144,8 +145,9 @@ class TextModel:
         Raises `ModelError` where prompt and answer do not fit the context: `fitting` makes them.
         """
         ends = Stop(self.stop_ids, tuple(filter(None, stop)), self.decode)
-        answer = answer_rows if self.decodes_together else generate_batch
-        for index, ids in answer(self.model, prompts, generation, ends, batch_size=batch_size):
+        for index, ids in generate_batch(
+            self.model, prompts, generation, ends, batch_size=batch_size
+        ):
             yield index, cut(self.decode(ids), stop)
 
     @cached_property

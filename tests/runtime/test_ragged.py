@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 
 from components.contracts.kinds import Onnx
-from components.runtime.batch import Stop
-from components.runtime.generate import Generation, generate
 from components.runtime.ort import OrtLM
-from components.runtime.ragged import Apart, Together, answer_rows, decodes_together
+from components.runtime.ragged import ROOM, Apart, Together, decodes_together
 
 RANDOM = np.random.default_rng(0)
 PROMPTS = [RANDOM.integers(3, 250, size).tolist() for size in (3, 9, 4, 1, 4, 30, 12, 31)]
@@ -35,23 +33,14 @@ def test_rows_that_come_and_go_do_not_change_each_other(lm: OrtLM) -> None:
     assert decodes_together(lm)
 
 
-@pytest.mark.parametrize("same", [[], RANDOM.integers(3, 250, 20).tolist()])
-def test_answers_are_those_of_rows_alone(lm: OrtLM, same: list[int]) -> None:
-    how = Generation(max_new_tokens=12)
-    prompts = [same + prompt for prompt in PROMPTS]
-    alone = [list(generate(lm, prompt, how)) for prompt in prompts]
-    stop = Stop(ids=frozenset({alone[1][3], alone[5][6], alone[2][0]}))
-    expected = [list(generate(lm, prompt, how, stop.ids)) for prompt in prompts]
-    for size in (1, 3, 16):
-        found = dict(answer_rows(lm, prompts, how, stop, batch_size=size))
-        assert [found[at] for at in range(len(prompts))] == expected
-    assert [] in expected, "an answer that ends before it begins"
-
-
-def test_samples_do_not_depend_on_their_neighbours(lm: OrtLM) -> None:
-    how = Generation(max_new_tokens=6, temperature=1.0, repetition_penalty=1.2, seed=3)
-    once = dict(answer_rows(lm, PROMPTS, how, Stop(), batch_size=2))
-    assert once == dict(answer_rows(lm, PROMPTS, how, Stop(), batch_size=8))
+def test_rows_outgrow_their_places(lm: OrtLM) -> None:
+    together, apart = Together(lm), Apart(lm)
+    for prompt in PROMPTS[:3]:
+        together.join(prompt)
+        apart.join(prompt)
+    for token in RANDOM.integers(3, 250, ROOM + 5).tolist():
+        found, expected = together.step([token] * 3), apart.step([token] * 3)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_a_graph_that_computes_them_wrongly_is_found(lm: OrtLM) -> None:
