@@ -12,6 +12,7 @@ from rich.text import Text
 from components.contracts.errors import ArtefactError, RecipeError, TunelineError, choose
 from flows.batch_predict import batch_predict
 from flows.data_cli import data
+from flows.doctor import doctor
 from flows.environment import find_root, prepare
 from flows.graph import changed_stages, read_graph
 from flows.plan import command as plan
@@ -35,6 +36,7 @@ app.command("generate")(generate)
 app.command("chat")(chat)
 app.command("batch-predict")(batch_predict)
 app.command("serve")(serve)
+app.command("doctor")(doctor)
 app.command("verify-resume")(verify_resume)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 

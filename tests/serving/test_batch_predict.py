@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from components.contracts.errors import DataError, TunelineError
+from components.contracts.events import Silent
 from components.contracts.kinds import Onnx
 from components.runtime.generate import Generation
 from components.runtime.labels import label_ids
@@ -26,6 +28,7 @@ from components.runtime.text import TextModel
 from components.scoring.items import Item
 from components.scoring.score import score_items
 from flows.batch_parts import Parts
+from flows.batch_run import Job, predict_file
 from flows.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -188,6 +191,7 @@ def test_what_does_not_fit_is_told_before_any_work(project: Path, tmp_path: Path
     assert read_jsonl(tmp_path / "o.jsonl")[0]["new_predicted_label"] in SHAPE.labels
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(project: Path, tmp_path: Path) -> None:
     rows = [{"text": text} for text in TEXTS * 20]
     source = write_jsonl(tmp_path / "in.jsonl", rows)
@@ -218,6 +222,33 @@ def test_a_killed_run_goes_on_where_it_was(project: Path, tmp_path: Path) -> Non
     whole = run(str(source), str(tmp_path / "whole.jsonl"), *words[2:])
     assert whole.exit_code == 0
     assert (tmp_path / "whole.jsonl").read_bytes() == (tmp_path / "out.jsonl").read_bytes()
+
+
+class Interrupts:
+    """Listens until so many rows are done, then ends the run as Ctrl-C would."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def progress(self, label: str, done: int, total: int) -> None:
+        if done >= self.after:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_keeps_its_whole_chunks(model: TextModel, tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": text} for text in TEXTS])
+    predictor = Predictor(model, SHAPE, Generation(max_new_tokens=4, temperature=1.0))
+    job = Job(source, tmp_path / "out.jsonl", predictor, "bytes", chunk_rows=5)
+    with pytest.raises(KeyboardInterrupt):
+        predict_file(job, Interrupts(13))  # type: ignore[arg-type]
+    assert not job.out.exists()
+    assert len(list(job.parts.folder.glob("*.jsonl"))) == 2
+    with pytest.raises(DataError, match="model was 'bytes', is 'others'"):
+        predict_file(replace(job, model="others"), Silent())
+    assert predict_file(job, Silent()).reused == 10
+    whole = replace(job, out=tmp_path / "whole.jsonl")
+    assert predict_file(whole, Silent()).reused == 0
+    assert whole.out.read_bytes() == job.out.read_bytes()
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -327,6 +327,7 @@ def test_a_client_that_leaves_frees_its_place(start: Start) -> None:
     assert server.chat("so good").usage.completion_tokens == 8
 
 
+@pytest.mark.slow
 def test_sigterm_ends_what_was_begun(project: Path, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
