@@ -97,15 +97,13 @@ def register(
 
 def probe(shipped: "Shipped", answer: str) -> None:
     """Raise `ModelError` unless the version answers exactly as the exported folder does."""
+    from components.runtime.shape import Shape
     from components.runtime.text import TextModel
 
     config, request = shipped.config, shipped.example
-    system = [{"role": "system", "content": config["system"]}] if config["system"] else []
-    content = config["template"].replace("{text}", request["text"])
     model = TextModel(shipped.folder, device=config["device"])
-    wanted = model.answer(
-        [*system, {"role": "user", "content": content}], max_new_tokens=request["max_new_tokens"]
-    )
+    prompt = Shape.of(config).ask(request["text"])
+    wanted = model.answer(prompt, max_new_tokens=request["max_new_tokens"])
     if answer != wanted:
         raise ModelError(
             f"the registered model answers {answer!r}, the exported file {wanted!r}",

@@ -61,6 +61,7 @@ def log_model(run: str, shipped: Shipped) -> str:
             artifacts={"model": str(shipped.folder)},
             code_paths=[str(carry(Path(folder)))],
             model_config=dict(shipped.config),
+            signature=served_model.SIGNATURE,
             input_example=[dict(shipped.example)],
             pip_requirements=requirements(),
             metadata=dict(shipped.tags),

@@ -194,7 +194,9 @@ def next_commands(facts: LineFacts) -> list[Text]:
     ]
     if facts.registration:
         known = facts.registration
-        place = f"@{known.aliases[-1]}" if known.aliases else f"/{known.version}"
+        best = next((a for a in ("champion", *known.aliases) if a in known.aliases), None)
+        place = f"@{best}" if best else f"/{known.version}"
+        rows.insert(0, (f"tuneline chat {known.name}{place}", "ask the registered model"))
         rows.append((f'mlflow.pyfunc.load_model("models:/{known.name}{place}")', "from Python"))
-    width = max(len(command) for command, _ in rows[:3])
+    width = max(len(command) for command, _ in rows if not command.startswith("mlflow"))
     return [Text.assemble((f"  {command:<{width}}", "cyan"), f"  {what}") for command, what in rows]
