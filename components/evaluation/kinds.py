@@ -47,6 +47,11 @@ def ready() -> "Any":
 def decoders(base: BaseModelFolder, tokens: Tokens, adapter: Adapter) -> Loaders:
     """Return how to load base and tuned decoder."""
     del tokens
+    return models(base, adapter)
+
+
+def models(base: BaseModelFolder, adapter: Adapter) -> Loaders:
+    """Return how to load each decoder."""
     import torch
 
     from components.model.base import load_base
@@ -123,11 +128,12 @@ def anything(settings: EvaluationSettings) -> None:
 
 def labels_only(settings: EvaluationSettings) -> None:
     """Raise `RecipeError` if a task is named: all of them ask a decoder."""
-    if settings.names():
+    named = [*settings.names(), *(["bias"] if settings.bias is not None else [])]
+    if named:
         raise RecipeError(
-            f"evaluation names {', '.join(settings.names())}, which only a decoder can answer, but "
+            f"evaluation names {', '.join(named)}, which only a decoder can answer, but "
             f"model.task_type is {SEQ_CLS}",
-            fix="leave perplexity and tasks out of the evaluation section",
+            fix="leave perplexity, tasks and bias out of the evaluation section",
         )
 
 

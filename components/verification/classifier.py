@@ -13,6 +13,7 @@ from components.contracts.events import Context
 from components.contracts.kinds import (
     Adapter,
     BaseModelFolder,
+    Champion,
     Evaluation,
     Onnx,
     Tokens,
@@ -39,7 +40,7 @@ def verify_classifier(
     *,
     out: Path,
     context: Context,
-    champion: Path | None = None,
+    champion: Champion | None = None,
 ) -> Verification:
     """Do what `components.verification.verify.verify` says, for classifiers.
 
@@ -143,20 +144,28 @@ def measure(
 
 
 def against_champion(
-    champion: Path, onnx: Onnx, items: Sequence[Item], folder: Path, context: Context
+    champion: Champion, onnx: Onnx, items: Sequence[Item], folder: Path, context: Context
 ) -> dict[str, Any]:
     """Score the champion on the same texts; return the figures, or why there are none."""
-    rival = Rival(champion, onnx.variant(onnx.variants[0]), onnx.facts["execution_provider"])
-    if not rival.reads_the_same or not (champion / "config.json").is_file():
+    known: dict[str, Any] = {
+        key: champion.facts[key] for key in ("there", "name", "sha256") if key in champion.facts
+    }
+    if not champion.facts["there"]:
+        return {**known, "compared": False, "reason": "there is no champion yet"}
+    champion.check()
+    device = onnx.facts["execution_provider"]
+    challenger = onnx.variant(onnx.variants[0])
+    rival = Rival(champion.model, challenger, device, Path())
+    if not rival.reads_the_same or not (champion.model / "config.json").is_file():
         reason = "the champion has another tokenizer than the exported files, or is no classifier"
         context.events.note(f"not compared with the champion: {reason}")
-        return {"compared": False, "reason": reason}
-    model = OrtClassifier(champion, device=rival.device)
+        return {**known, "compared": False, "reason": reason}
+    model = OrtClassifier(champion.model, device=rival.device)
     labels = OrtClassifier(rival.challenger, device=rival.device).labels
     if model.labels != labels:
         reason = f"the champion gives the labels {', '.join(model.labels)}"
         context.events.note(f"not compared with the champion: {reason}")
-        return {"compared": False, "reason": reason}
+        return {**known, "compared": False, "reason": reason}
     scores: list[Score] = score_labels(model, items, events=context.events, label="verify champion")
     write_scores(folder / f"{NAME}.parquet", scores)
-    return {"compared": True, "metrics": summarise(scores)}
+    return {**known, "compared": True, "own_tokens": False, "metrics": summarise(scores)}
