@@ -289,6 +289,12 @@ def _alike(rows: Sequence[Sequence[int]], prefix: int, limit: int) -> Iterator[l
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the folder's `genai_config.json`; raise `ModelError` if it has none."""
     file = folder / "genai_config.json"
+    if not file.is_file() and (folder / "config.json").is_file():
+        raise ModelError(
+            f"{folder} holds a classifier: it gives a text a label and writes none",
+            fix="ask the registered version for its label (mlflow.pyfunc.load_model), or "
+            "components.runtime.served.open_served",
+        )
     try:
         config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:

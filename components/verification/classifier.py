@@ -27,7 +27,7 @@ from components.scoring.tables import read_items, write_scores
 from components.verification.champion import NAME, Rival
 from components.verification.parity import check_finite
 from components.verification.settings import VerificationSettings
-from components.verification.verify import SPEED, reference_variant
+from components.verification.verify import SPEED, reference_variant, variant_slices
 
 
 def verify_classifier(
@@ -67,6 +67,10 @@ def verify_classifier(
                 "bytes": onnx.facts["variants"][name]["bytes"],
                 "agreement": agreement(found, expected),
             }
+            if asked_slices := evaluation.facts.get("slices"):
+                file = draft.folder / f"{name}.parquet"
+                told = variant_slices(evaluation, asked_slices, file, {})
+                draft.facts["variants"][name]["slices"] = told
         if champion is not None:
             draft.facts["champion"] = against_champion(champion, onnx, items, draft.folder, context)
     context.scratch.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from components.export.export import export
 from components.export.settings import ExportSettings
 from components.model.classifier import load_merged_classifier
 from components.model.torch_classifier import TorchClassifier
+from components.runtime.ort import OrtLM
 from components.runtime.ort_classifier import LabelModel, OrtClassifier
 from components.runtime.served import open_served
 from components.runtime.text import TextModel
@@ -93,6 +94,8 @@ def test_too_long_a_text_is_refused_where_it_is_scored_and_cut_where_it_is_serve
     model = open_served(folder, threads=1)
     assert isinstance(model, LabelModel)
     assert model.answer("word " * 99) in LABELS
+    with pytest.raises(ModelError, match="holds a classifier"):
+        OrtLM(folder)
     shares = model.probabilities(["a word", "another word"])
     assert [sum(share.values()) for share in shares] == pytest.approx([1, 1])
     with pytest.raises(ModelError, match="no turn is the user's"):

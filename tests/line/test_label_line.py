@@ -38,6 +38,7 @@ def label_line(tmp_path_factory: pytest.TempPathFactory) -> Line:
             "eval_steps": 40,
             "bf16": False,
         },
+        evaluation={"slices": {"min_items": 5}},
         gate={"max_accuracy_loss": 0.05, "max_perplexity_rise": 0.2},
     )
     return run_line(root, recipe)
@@ -65,6 +66,7 @@ def test_the_exported_file_gives_the_same_labels(label_line: Line) -> None:
         parity["identical_greedy"] == parity["prompts"] == label_line["verification"].facts["items"]
     )
     int8 = label_line["verification"].facts["variants"]["int8"]
+    assert {row["slicing"] for row in int8["slices"]["slices"]} >= {"label"}
     assert 0 < int8["agreement"]["mean_logit_difference"] < 0.2
     assert int8["bytes"] < label_line["verification"].facts["variants"]["fp32"]["bytes"]
 
