@@ -194,7 +194,7 @@ def run(inputs: dict[str, Any], case: str, scratch: Path, **changes: Any) -> lis
 
 
 def distance(one: list[float], other: list[float]) -> float:
-    """Return the largest difference of two curves at any step; infinite if they differ in length."""
+    """Return the largest difference of two curves at any step; infinite if not equally long."""
     if len(one) != len(other):
         return float("inf")
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
