@@ -207,7 +207,9 @@ class Trainer:
     def judge(self, loss: float) -> None:
         """Note a validation loss: the best adapter is kept, and patience counted."""
         state = self.progress
-        values = {"eval_loss": loss} | {f"eval_{k}": v for k, v in self.measured().items()}
+        own = sum(len(batch) for batch in self.group.share(self.validation_plan))
+        told = self.group.mean(self.measured(), own)
+        values = {"eval_loss": loss} | {f"eval_{k}": v for k, v in told.items()}
         state.curve[-1] |= values
         self.events.metrics(state.step, values)
         self.events.note(f"step {state.step}: validation loss {loss:.4f}")
