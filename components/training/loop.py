@@ -91,7 +91,7 @@ class Trainer:
                 self.evaluate()
             if not last:
                 self.save(self)
-            if self.due(memory.EVERY):
+            if self.model.device.type == "cpu" and self.due(memory.EVERY):
                 memory.give_back()
         return self.progress
 

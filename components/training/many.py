@@ -62,7 +62,7 @@ def member(settings: TrainingSettings) -> Iterator[Group]:
     rank, size = state.process_index, state.num_processes
     if size != settings.num_processes:
         raise ModelError(
-            f"training.num_processes is {settings.num_processes}, but {size} processes were started",
+            f"training.num_processes is {settings.num_processes}, but {size} were started",
             fix=f"set it to {size}: the steps, and so the adapter, hang on it",
         )
     kind: type[Group] = Group

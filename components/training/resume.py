@@ -62,7 +62,9 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
         for name, parameter in trainer.trainable.items():
             parameter.copy_(like(state["adapter"][name], parameter))
     moments = {
-        at: {name: like(value, parameter) for name, value in state["optimizer"]["state"][at].items()}
+        at: {
+            name: like(value, parameter) for name, value in state["optimizer"]["state"][at].items()
+        }
         for at, parameter in enumerate(trainer.trainable.values())
         if at in state["optimizer"]["state"]
     }

@@ -73,7 +73,11 @@ class Sharded(Group):
 
     def like(self, value: Any, tensor: torch.Tensor) -> Any:
         """Return this process's part of `value`, cut as `tensor` is."""
-        if not isinstance(tensor, DTensor) or not isinstance(value, torch.Tensor) or not value.dim():
+        if (
+            not isinstance(tensor, DTensor)
+            or not isinstance(value, torch.Tensor)
+            or not value.dim()
+        ):
             return value
         return distribute_tensor(value.to(tensor.device), tensor.device_mesh, tensor.placements)
 
@@ -82,7 +86,7 @@ class Sharded(Group):
         super().take_in(trainer, mark)
         trainer.collate = filled(trainer.collate, trainer)
         root = shard(trainer.model, trainer.loss, self.size)
-        self.roots.append(root)
+        self.roots[:] = [root]
         trainer.loss = lambda _, inputs: root(inputs)
         # A step that ran out of memory cannot be taken again by one process: others wait in it.
         trainer.settings = trainer.settings.model_copy(update={"auto_find_batch_size": False})
@@ -113,7 +117,9 @@ def shard(model: Any, loss: "Loss", size: int) -> Any:
     for module in list(model.modules()):
         if type(module).__name__ in names:
             fully_shard(module, mesh=mesh)
-    root = fully_shard(Whole(model, loss), mesh=mesh)
+    # By default the root keeps its weights after a forward, for the backward that follows. After an
+    # evaluation none follows, and weights put in for it (the mean) would be taken for the next step.
+    root = fully_shard(Whole(model, loss), mesh=mesh, reshard_after_forward=True)
     for module in root.modules():
         if isinstance(module, FSDPModule):
             # The loss is divided by the tokens of all processes: gradients are summed, not

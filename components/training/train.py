@@ -144,7 +144,7 @@ def prepare(
     trainer = Trainer(
         model=adapted,
         loss=partial(on_base, multiplied_in(loss_of(settings, model), settings, dtype)),
-        collate=choose_collate(settings, device, kept, flat=flat),
+        collate=choose_collate(settings, model, device, max(rows.lengths), flat=flat),
         rows=rows,
         validation=trained_rows(validation) if validation else [],
         plan=plan_steps(settings, rows.lengths),
@@ -157,15 +157,18 @@ def prepare(
 
 
 def choose_collate(
-    settings: TrainingSettings, device: "torch.device", dtype: "torch.dtype", *, flat: bool
+    settings: TrainingSettings, model: Any, device: "torch.device", longest: int, *, flat: bool
 ) -> "Callable[[Sequence[Row]], Inputs]":
     """Return how rows become a batch: on CPU, behind their shared prefix was measured fastest."""
     from components.training.collate import pack, pad, share_prefix
+    from components.training.on_gpu import collate_for_gpu
 
+    if settings.fast and device.type == "cuda":
+        return collate_for_gpu(settings, model, device, longest)
     if settings.packing:
         return partial(pack, device=device)
     if flat:
-        return partial(share_prefix, device=device, dtype=dtype)
+        return partial(share_prefix, device=device, dtype=model.dtype)
     return partial(pad, device=device)
 
 
