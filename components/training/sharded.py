@@ -117,7 +117,7 @@ def shard(model: Any, loss: "Loss", size: int) -> Any:
     for module in list(model.modules()):
         if type(module).__name__ in names:
             fully_shard(module, mesh=mesh)
-    # By default the root keeps its weights after a forward, for the backward that follows. After an
+    # By default the root keeps its weights after a forward for the backward that follows. After an
     # evaluation none follows, and weights put in for it (the mean) would be taken for the next step.
     root = fully_shard(Whole(model, loss), mesh=mesh, reshard_after_forward=True)
     for module in root.modules():

@@ -11,14 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-MISSING = (
-    "prefect mlflow dvc great_expectations fastapi sqlalchemy typer rich pandas scipy matplotlib "
-    "jinja2 datasets fsspec gguf onnx onnx_ir onnxscript rapidfuzz lm_eval trl ray bitsandbytes"
-).split()
-"""fsspec and jinja2 come with torch, but none of ours may ask for them there."""
-
-BY_TORCH = {"fsspec", "jinja2"}
-
+MISSING = {
+    *("prefect", "mlflow", "dvc", "great_expectations", "fastapi", "sqlalchemy", "typer", "rich"),
+    *("pandas", "scipy", "matplotlib", "datasets", "gguf", "onnx", "onnx_ir", "onnxscript"),
+    *("rapidfuzz", "lm_eval", "trl", "ray", "bitsandbytes"),
+}
 EXTRAS = {"lm_eval", "bitsandbytes"}
 """What a recipe asks for by itself; nothing else may be missed."""
 
@@ -30,18 +27,18 @@ class Hidden(importlib.abc.MetaPathFinder):
     """Finds nothing, and lets nobody else find what is hidden."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
-        if name.split(".")[0] in set(MISSING) - BY_TORCH:
+        if name.split(".")[0] in MISSING:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 def hide() -> None:
-    """Make `MISSING` look as if it were not installed; what torch brings along stays."""
+    """Make `MISSING` look as if it were not installed."""
     sys.meta_path.insert(0, Hidden())
     right = importlib.util.find_spec
 
     def find_spec(name: str, package: str | None = None) -> Any:
         # Libraries ask whether another is there, and expect no error.
-        return None if name.split(".")[0] in set(MISSING) - BY_TORCH else right(name, package)
+        return None if name.split(".")[0] in MISSING else right(name, package)
 
     importlib.util.find_spec = find_spec
 
