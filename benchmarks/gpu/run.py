@@ -20,7 +20,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from ways import OURS, ROOT, SIZES, WAYS, measure, missing
@@ -48,6 +47,8 @@ def main() -> None:
     found = {cell: run_cell(options, *cell) for cell in cells}
     lines, ratios = table(found)
     print("\n".join(lines))
+    if options.tiny:
+        print("a tiny model: this says that the program runs, and nothing about speed")
     about = next((m["about"] for ways in found.values() for m in ways.values() if m["rate"]), {})
     if about.get("gpus") and options.store:
         store(lines, about)

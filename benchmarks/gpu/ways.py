@@ -205,7 +205,10 @@ def measure_ours(options: argparse.Namespace) -> dict[str, Any]:
         trainer.model.train()
         seconds = timed(lambda step: trainer.step(step + 1), options)
     curve = trainer.progress.curve[WARM:]
-    return {"rate": sum(point["tokens"] for point in curve) / sum(seconds), "loss": curve[0]["loss"]}
+    return {
+        "rate": sum(point["tokens"] for point in curve) / sum(seconds),
+        "loss": curve[0]["loss"],
+    }
 
 
 def timed(step: Callable[[int], None], options: argparse.Namespace) -> list[float]:

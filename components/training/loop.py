@@ -137,7 +137,7 @@ class Trainer:
     def gradients(
         self, number: int, batches: list[Sequence[Row]], trained: int
     ) -> tuple[torch.Tensor, int]:
-        """Add up the gradients of a step; return its summed loss and its tokens, of all processes."""
+        """Add up the gradients of a step; return summed loss and tokens, of all processes."""
         state = self.progress
         before = state.most_tokens
         attempt = partial(self.backward, trained=trained)

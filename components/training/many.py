@@ -229,15 +229,19 @@ class Listener:
         places = {id(reader): rank for rank, reader in enumerate(self.readers)}
         alive: list[Any] = list(self.readers)
         while alive:
-            for reader in wait(alive):
+            ready: list[Any] = wait(alive)
+            for reader in ready:
                 try:
-                    self.hear(places[id(reader)], *reader.recv())  # type: ignore[union-attr]
+                    message = reader.recv()
                 except (EOFError, OSError):
                     alive.remove(reader)
+                    continue
+                try:
+                    self.hear(places[id(reader)], *message)
                 except BaseException as error:  # noqa: BLE001 - raised again by the other thread
                     self.own = error
                     for one in self.readers:
-                        one.close()
+                        one.close()  # who tells on then ends with an error, and the group with it
                     return
 
     def hear(self, rank: int, what: str, *words: Any) -> None:

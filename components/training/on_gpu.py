@@ -1,4 +1,4 @@
-"""Batches made on the host and sent to a GPU at once, with all that the step would have to ask back.
+"""Batches made on the host and sent to a GPU with all that the step would have to ask back.
 
 A step that asks the device for a number (how many labels there are, whether rows are packed) stops
 until all work given to it is done. The host knows these numbers before it sends the batch.

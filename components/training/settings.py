@@ -91,8 +91,8 @@ class TrainingSettings(LoraSettings, ObjectiveSettings):
         if not self.full or self.num_processes == 1:
             raise ValueError(
                 "fsdp cuts up weights that are trained: set finetuning_type: full and "
-                "num_processes above 1, or fsdp: false (with an adapter each process keeps the whole base: "
-                "load_in_4bit makes it small)"
+                "num_processes above 1, or fsdp: false (with an adapter each process keeps the "
+                "whole base: load_in_4bit makes it small)"
             )
         if self.of_pairs or self.distillation is not None or self.torch_compile:
             raise ValueError(

@@ -118,8 +118,8 @@ def shard(model: Any, loss: "Loss", size: int) -> Any:
         if type(module).__name__ in names:
             fully_shard(module, mesh=mesh)
     # By default the root keeps its weights after a forward for the backward that follows. After an
-    # evaluation none follows, and weights put in for it (the mean) would be taken for the next step.
-    root = fully_shard(Whole(model, loss), mesh=mesh, reshard_after_forward=True)
+    # evaluation none follows: weights put in for it (the mean) would stay for the next step.
+    root: Any = fully_shard(Whole(model, loss), mesh=mesh, reshard_after_forward=True)
     for module in root.modules():
         if isinstance(module, FSDPModule):
             # The loss is divided by the tokens of all processes: gradients are summed, not
