@@ -26,6 +26,8 @@ from made_text import docstrings
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+SHOTS = 3
+TASKS = ("choices", "answers", "few_shot")
 TRAINED = ROOT / "data" / "sentiment" / "base" / "model"
 SHAPE = {
     "hidden_size": 576,
@@ -45,7 +47,9 @@ def passages(count: int, words: int) -> list[str]:
 
 
 def write_tasks(folder: Path, count: int) -> None:
-    """Write a task of four choices of several words, and one of short free answers."""
+    """Write a task of four choices of several words, and two of free answers: as they are, and
+    with the same `SHOTS` examples before each.
+    """
     from tiny_harness import write_task
 
     rng = random.Random(1)
@@ -65,16 +69,20 @@ def write_tasks(folder: Path, count: int) -> None:
         doc_to_target="gold",
         metric_list=[{"metric": "acc"}, {"metric": "acc_norm"}],
     )
-    write_task(
-        folder,
-        "answers",
-        [{"question": text, "answer": text.split()[0]} for text in texts[: count // 2]],
-        output_type="generate_until",
-        doc_to_text="{{question}}\nSummary:",
-        doc_to_target="answer",
-        generation_kwargs={"until": ["\n\n"], "max_gen_toks": 32, "do_sample": False},
-        metric_list=[{"metric": "exact_match"}],
-    )
+    asked = [{"question": text, "answer": text.split()[0]} for text in texts[: count // 2]]
+    shown = "".join(f"{text}\nSummary: {text.split()[0]}\n\n" for text in texts[-SHOTS:])
+    for name, before in (("answers", ""), ("few_shot", shown)):
+        rows = [{**row, "before": before} for row in asked]
+        write_task(
+            folder,
+            name,
+            rows,
+            output_type="generate_until",
+            doc_to_text="{{before}}{{question}}\nSummary:",
+            doc_to_target="answer",
+            generation_kwargs={"until": ["\n\n"], "max_gen_toks": 32, "do_sample": False},
+            metric_list=[{"metric": "exact_match"}],
+        )
 
 
 def peer(model: Any, tokenizer: Any) -> Any:
@@ -95,8 +103,8 @@ def ours(model: Any, folder: Path) -> Any:
     return HarnessLM(TorchLM(model), voice, prefix_token=prefix, max_length=length)
 
 
-def timed(lm: Any, tasks: Path, name: str) -> tuple[float, dict[str, float]]:
-    """Return items a second and the figures of one task."""
+def timed(lm: Any, tasks: Path, name: str) -> tuple[float, dict[str, float], list[Any]]:
+    """Return items a second, the figures of one task, and what was answered."""
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
@@ -109,20 +117,24 @@ def timed(lm: Any, tasks: Path, name: str) -> tuple[float, dict[str, float]]:
         for key, value in found["results"][name].items()
         if key.endswith(",none") and isinstance(value, float)
     }
-    return len(found["samples"][name]) / seconds, figures
+    samples = sorted(found["samples"][name], key=lambda sample: sample["doc_id"])
+    return len(samples) / seconds, figures, [sample["filtered_resps"] for sample in samples]
 
 
 def compare(name: str, sides: dict[str, Callable[[], Any]], tasks: Path, rounds: int) -> float:
     """Time both sides in turn; print each; return the median ratio of ours to the peer."""
     ratios = []
     for number in range(rounds):
-        speeds, figures = {}, {}
+        speeds, figures, answers = {}, {}, {}
         for side, load in sides.items():
-            speeds[side], figures[side] = timed(load(), tasks, name)
+            speeds[side], figures[side], answers[side] = timed(load(), tasks, name)
             told = ", ".join(f"{key} {value:.4f}" for key, value in figures[side].items())
             print(f"{name:8} round {number + 1} {side:9} {speeds[side]:8.2f} items/s  {told}")
         if name == "choices" and figures["tuneline"] != figures["lm-eval"]:
             raise SystemExit("the two sides do not have the same figures: this is no comparison")
+        if name != "choices":
+            same = [a == b for a, b in zip(*answers.values(), strict=True)]
+            print(f"{name:8} round {number + 1} the same text: {sum(same)} of {len(same)}")
         ratios.append(speeds["tuneline"] / speeds["lm-eval"])
     return statistics.median(ratios)
 
@@ -153,7 +165,7 @@ def main() -> None:
         # The peer first, and on the same weights; torch's default fp32 products for both.
         sides = {"lm-eval": lambda: peer(model, tokenizer), "tuneline": lambda: ours(model, folder)}
         rounds = 1 if options.quick else 3
-        ratios = {name: compare(name, sides, tasks, rounds) for name in ("choices", "answers")}
+        ratios = {name: compare(name, sides, tasks, rounds) for name in TASKS}
     print(f"model {folder.name}, {torch.get_num_threads()} threads")
     print(json.dumps({f"{name}_items_per_s": round(ratio, 2) for name, ratio in ratios.items()}))
 

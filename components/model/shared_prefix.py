@@ -7,7 +7,7 @@ one by one. On CPU, batched matrix products beat SDPA for short rows (docs/log.m
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -155,18 +155,28 @@ def attends_plainly(model: Any, longest: int) -> bool:
 
 def use_shared_prefix_attention(model: Any) -> None:
     """Make `model` attend by the `layout` that is passed to its forward."""
+    use_attention(model, NAME, shared_prefix_attention)
+
+
+def use_attention(model: Any, name: str, function: Any) -> None:
+    """Make `model` attend by `function`, which transformers learns under `name`, without masks."""
     from transformers import AttentionInterface, AttentionMaskInterface
 
-    AttentionInterface.register(NAME, shared_prefix_attention)
-    AttentionMaskInterface.register(NAME, no_mask)
-    model.set_attn_implementation(NAME)
+    AttentionInterface.register(name, function)
+    AttentionMaskInterface.register(name, no_mask)
+    model.set_attn_implementation(name)
+
+
+def shared_prefix(model: Any) -> AbstractContextManager[None]:
+    """Make `model` attend by layout inside the block, and as before after it."""
+    return attending(model, NAME, shared_prefix_attention)
 
 
 @contextmanager
-def shared_prefix(model: Any) -> Iterator[None]:
-    """Make `model` attend by layout inside the block, and as before after it."""
+def attending(model: Any, name: str, function: Any) -> Iterator[None]:
+    """Make `model` attend by `function` inside the block, and as before after it."""
     before = model.config._attn_implementation
-    use_shared_prefix_attention(model)
+    use_attention(model, name, function)
     try:
         yield
     finally:
@@ -174,4 +184,4 @@ def shared_prefix(model: Any) -> Iterator[None]:
 
 
 def no_mask(*_: Any, **__: Any) -> None:
-    """The layout says who sees whom, so transformers need not build a mask."""
+    """Layout or bias say who sees whom, so transformers need not build a mask."""

@@ -26,20 +26,45 @@ class TorchLM:
 
     def __init__(self, model: "PreTrainedModel") -> None:
         self.model = model.eval()
+        self._kept: tuple[tuple[int, ...], Any] | None = None
         # A slice of the hidden states is not contiguous, and torch then multiplies it row by row
         # with a copy of the head's weights each, unless those require a gradient.
         model.get_output_embeddings().register_forward_pre_hook(contiguous)
 
     def forward(self, ids: Ids, past: Any = None, *, last_only: bool = False) -> tuple[Logits, Any]:
         """See `components.scoring.lm.CausalLM.forward`."""
-        output = self._call(ids, past, logits_to_keep=1 if last_only else 0)
+        output = self.call(ids, past, logits_to_keep=1 if last_only else 0)
         cache = tuple((layer.keys, layer.values) for layer in output.past_key_values.layers)
         return output.logits.float().cpu().numpy(), cache
 
+    def begin(
+        self, prefix: Sequence[int], rows: Sequence[Sequence[int]], room: int
+    ) -> tuple[Logits, Any]:
+        """See `components.runtime.batch.BatchDecoder.begin`."""
+        from components.model.ragged_reading import begin
+
+        return begin(self, prefix, rows, room)
+
+    def step(self, tokens: Ids, past: Any) -> tuple[Logits, Any]:
+        """See `components.runtime.batch.BatchDecoder.step`."""
+        from components.model.ragged_reading import step
+
+        return step(self, tokens, past), past
+
     def select(self, past: Any, rows: Sequence[int]) -> Any:
         """See `components.runtime.batch.BatchDecoder.select`."""
-        places = self._tensor(rows)
-        return tuple((k.index_select(0, places), v.index_select(0, places)) for k, v in past)
+        import torch
+
+        with torch.inference_mode():
+            return past.of(self.tensor(rows))
+
+    def read_prefix(self, prefix: tuple[int, ...]) -> Any:
+        """Return the cache of a prefix; the last one is kept, as a task's batches share theirs."""
+        if not prefix:
+            return None
+        if self._kept is None or self._kept[0] != prefix:
+            self._kept = (prefix, self.forward(as_ids([prefix]), last_only=True)[1])
+        return self._kept[1]
 
     def read(
         self, prefix: Sequence[int], rows: Sequence[Sequence[int]], keep: Sequence[int]
@@ -77,12 +102,12 @@ class TorchLM:
         """Read trunks with their branches in one forward, behind the cached prefix."""
         forest = trees.lay_out_trees(p, forks, self.model.device, self.model.dtype)
         with shared_prefix(self.model):
-            output = self._call(
+            output = self.call(
                 forest.ids[None],
                 past,
-                position_ids=self._tensor(forest.places[None]),
+                position_ids=self.tensor(forest.places[None]),
                 layout=forest.layout,
-                logits_to_keep=self._tensor(forest.wanted),
+                logits_to_keep=self.tensor(forest.wanted),
             )
         counts = [count for _, several in forks for count in (1, *map(len, several))]
         parts = iter(output.logits[0].float().cpu().split(counts))
@@ -92,20 +117,26 @@ class TorchLM:
         self, p: int, past: Any, rows: Sequence[Sequence[int]], keep: Sequence[int]
     ) -> list[Logits]:
         """Read rows end to end in one forward, each behind the cached prefix of `p` tokens."""
+        logits, _ = self.read_flat(p, past, rows, keep)
+        return np.split(logits, np.cumsum(keep)[:-1])
+
+    def read_flat(
+        self, p: int, past: Any, rows: Sequence[Sequence[int]], keep: Sequence[int]
+    ) -> tuple[Logits, Any]:
+        """Return the logits [sum of keep, vocabulary] of the rows' last tokens, and the cache."""
         tails = [len(row) for row in rows]
         ends = np.cumsum(tails)
         wanted = [np.arange(end - kept, end) for end, kept in zip(ends, keep, strict=True)]
         places = np.concatenate([np.arange(p, p + tail) for tail in tails])
         with shared_prefix(self.model):
-            output = self._call(
+            output = self.call(
                 np.concatenate(rows)[None],
                 past,
-                position_ids=self._tensor(places[None]),
+                position_ids=self.tensor(places[None]),
                 layout=lay_out(p, tails, self.model.device, self.model.dtype),
-                logits_to_keep=self._tensor(np.concatenate(wanted)),
+                logits_to_keep=self.tensor(np.concatenate(wanted)),
             )
-        logits = output.logits[0].float().cpu()
-        return [part.numpy() for part in logits.split(list(keep))]
+        return output.logits[0].float().cpu().numpy(), output.past_key_values
 
     def _stacked(
         self, p: int, past: Any, rows: Sequence[Sequence[int]], keep: Sequence[int]
@@ -116,25 +147,27 @@ class TorchLM:
             pairs = list(group)
             start = expand(past, len(pairs)) if past is not None else None
             most = max(kept for _, kept in pairs)
-            logits = self._call(as_ids([row for row, _ in pairs]), start, logits_to_keep=most)
+            logits = self.call(as_ids([row for row, _ in pairs]), start, logits_to_keep=most)
             array = logits.logits.float().cpu().numpy()
             found += [one[most - kept :] for one, (_, kept) in zip(array, pairs, strict=True)]
         return found
 
-    def _call(self, ids: Ids, past: Any, **options: Any) -> Any:
+    def call(self, ids: Ids, past: Any, **options: Any) -> Any:
+        """Return the model's output for `ids` [rows, n] behind `past`: a cache, or its tensors."""
         import torch
-        from transformers import DynamicCache
+        from transformers import Cache, DynamicCache
 
         with torch.inference_mode():
             return self.model(
-                input_ids=self._tensor(ids),
+                input_ids=self.tensor(ids),
                 # A new cache object each time: appending to it leaves the tensors of `past` alone.
-                past_key_values=DynamicCache(past) if past else DynamicCache(),
+                past_key_values=past if isinstance(past, Cache) else DynamicCache(past or None),
                 use_cache=True,
                 **options,
             )
 
-    def _tensor(self, array: Any) -> "torch.Tensor":
+    def tensor(self, array: Any) -> "torch.Tensor":
+        """Return integers as an int64 tensor on the model's device."""
         import torch
 
         return torch.from_numpy(np.ascontiguousarray(array, np.int64)).to(self.model.device)

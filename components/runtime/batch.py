@@ -1,13 +1,11 @@
-"""Many prompts answered together, over any model with a key-value cache, without any padding.
+"""Many prompts answered together, over any model with a key-value cache.
 
-Rows of a batch are read as far as the shortest prompt goes; from there on all take one token a
-step: a row whose prompt goes on takes its next token from there, the others what they choose. So
-every row of the batch always has one length, which every runtime computes right.
+The prompts of a batch are read at once, whatever their lengths; then every row takes a token a
+step. How rows of many lengths lie in one cache is the runtime's own business.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,12 +22,23 @@ CACHED = 24_576
 class BatchDecoder(Protocol):
     """What batched generation needs of a model."""
 
-    def forward(
-        self, ids: NDArray[np.int64], past: Any = None, *, last_only: bool = False
-    ) -> tuple[NDArray[np.float32], Any]: ...
+    def begin(
+        self, prefix: Sequence[int], rows: Sequence[Sequence[int]], room: int
+    ) -> tuple[NDArray[np.float32], Any]:
+        """Read every row behind the same `prefix`; `room` is how many tokens each may add.
+
+        Returns the logits [rows, vocabulary] behind the last tokens, and a cache of all rows. Rows
+        have one token or more.
+        """
+
+    def step(self, tokens: NDArray[np.int64], past: Any) -> tuple[NDArray[np.float32], Any]:
+        """Read one more token a row, `tokens` [rows]; return logits [rows, vocabulary] and cache.
+
+        `past` is used up: only the cache that comes back may be read from.
+        """
 
     def select(self, past: Any, rows: Sequence[int]) -> Any:
-        """Return a cache of the given rows of `past`, in that order; a row may come again."""
+        """Return a cache of the given rows of `past`, in that order."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +83,6 @@ class Row:
     answer: list[int] = field(default_factory=list)
     done: bool = False
 
-    def waits(self, length: int) -> bool:
-        """Say whether the prompt holds a token for place `length`."""
-        return length < len(self.prompt)
-
 
 def generate_batch(
     model: BatchDecoder,
@@ -97,31 +102,24 @@ def generate_batch(
     if not all(len(prompt) for prompt in prompts):
         raise ModelError("a prompt has no tokens", fix="give at least one token to start from")
     shared = shared_start(prompts)
-    past = (
-        model.forward(np.array([prompts[0][:shared]], np.int64), last_only=True)[1]
-        if shared
-        else None
-    )
     for group in batches(prompts, generation.max_new_tokens, batch_size):
         rows = [
             Row(index, prompts[index], np.random.default_rng([generation.seed, index]))
             for index in group
         ]
-        start = model.select(past, [0] * len(rows)) if past is not None else None
-        yield from _answer(model, rows, shared, start, generation, stop or Stop())
+        yield from _answer(model, rows, shared, generation, stop or Stop())
 
 
 def _answer(
-    model: BatchDecoder, rows: list[Row], shared: int, past: Any, generation: Generation, stop: Stop
+    model: BatchDecoder, rows: list[Row], shared: int, generation: Generation, stop: Stop
 ) -> Iterator[tuple[int, list[int]]]:
-    """Answer the rows of one batch behind the `shared` tokens that `past` holds."""
-    length = min(len(row.prompt) for row in rows)
-    step = np.array([row.prompt[shared:length] for row in rows], np.int64)
+    """Answer the rows of one batch, whose prompts have their first `shared` tokens in common."""
+    prefix, tails = rows[0].prompt[:shared], [row.prompt[shared:] for row in rows]
+    logits, past = model.begin(prefix, tails, generation.max_new_tokens)
     while True:
-        logits, past = model.forward(step, past, last_only=True)
-        chosen = _next_tokens(rows, logits[:, -1], length, generation)
-        for row, token in zip(rows, chosen, strict=True):
-            if not row.waits(length) and not row.done:
+        tokens = _next_tokens(rows, logits, generation)
+        for row, token in zip(rows, tokens, strict=True):
+            if not row.done:
                 _take(row, int(token), generation, stop)
                 if row.done:
                     yield row.index, row.answer
@@ -129,21 +127,20 @@ def _answer(
         if not alive:
             return
         if len(alive) <= 0.75 * len(rows):  # a copy of the cache, for cheaper steps after it
-            past, chosen = model.select(past, alive), chosen[alive]
+            past, tokens = model.select(past, alive), tokens[alive]
             rows = [rows[place] for place in alive]
-        step, length = chosen[:, None], length + 1
+        logits, past = model.step(tokens, past)
 
 
 def _next_tokens(
-    rows: Sequence[Row], logits: NDArray[np.float32], length: int, generation: Generation
+    rows: Sequence[Row], logits: NDArray[np.float32], generation: Generation
 ) -> NDArray[np.int64]:
-    """Return the token at place `length` of every row: the prompt's own, or the one chosen."""
+    """Return the token that every row chooses; what rows that are done choose means nothing."""
     chosen: NDArray[np.int64] = logits.argmax(axis=-1).astype(np.int64)
-    greedy = generation.temperature == 0 and generation.repetition_penalty == 1.0
+    if generation.temperature == 0 and generation.repetition_penalty == 1.0:
+        return chosen
     for place, row in enumerate(rows):
-        if row.waits(length):
-            chosen[place] = row.prompt[length]
-        elif not greedy and not row.done:
+        if not row.done:
             seen = [*row.prompt, *row.answer]
             chosen[place] = choose_token(logits[place], seen, generation, row.random)
     return chosen
@@ -160,40 +157,24 @@ def _take(row: Row, token: int, generation: Generation, stop: Stop) -> None:
 def batches(
     prompts: Sequence[Sequence[int]], new_tokens: int, batch_size: int
 ) -> Iterator[list[int]]:
-    """Yield indices of prompts of like length, as many as `batch_size` and `CACHED` allow.
-
-    A batch takes as many steps as its prompts differ in length, and `new_tokens` more. Cutting the
-    prompts, sorted by length, into batches with the fewest steps in all is a shortest path.
-    """
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
-    lengths = [len(prompts[index]) for index in order]
-    steps, cuts = [0], [0]
-    for end in range(1, len(order) + 1):
-        longest = lengths[end - 1]
-        most = max(1, min(batch_size, CACHED // (longest + new_tokens)))
-        paths = [
-            (steps[start] + longest - lengths[start] + new_tokens, start)
-            for start in range(max(0, end - most), end)
-        ]
-        best, start = min(paths)
-        steps.append(best)
-        cuts.append(start)
-    ends = [len(order)]
-    while ends[-1] > 0:
-        ends.append(cuts[ends[-1]])
-    ends.reverse()
-    yield from (order[start:end] for start, end in pairwise(ends))
+    """Yield indices of prompts by length, as many as `batch_size` and `CACHED` allow."""
+    group: list[int] = []
+    for index in sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i)):
+        most = max(1, min(batch_size, CACHED // (len(prompts[index]) + new_tokens)))
+        if len(group) >= most:
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
 
 
 def shared_start(prompts: Sequence[Sequence[int]]) -> int:
-    """Return how many tokens all prompts begin with, leaving one of each; 0 if it is not worth it.
-
-    Behind a cache, some runtimes read the rows of a batch one by one: it has to be half of them.
-    """
+    """Return how many tokens all prompts begin with, leaving one of each; 0 for a single prompt."""
     if len(prompts) < 2:
         return 0
     low, high = min(prompts, key=list), max(prompts, key=list)
     same, limit = 0, min(map(len, prompts)) - 1
     while same < limit and low[same] == high[same]:
         same += 1
-    return same if same >= 0.5 * sum(map(len, prompts)) / len(prompts) else 0
+    return same

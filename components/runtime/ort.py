@@ -5,26 +5,23 @@ can carry this file along.
 """
 
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import metadata
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts.errors import ModelError
+from components.runtime.session import Device, cpus, open_session
 
 Ids = NDArray[np.int64]
 Logits = NDArray[np.float32]
-Device = Literal["cpu", "cuda"]
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # ONNX element types (the values of onnx.TensorProto.DataType) that a key-value cache can have.
 ELEMENT_TYPES = {"tensor(float)": 1, "tensor(float16)": 10, "tensor(bfloat16)": 16}
 MAX_BATCH_TOKENS = 512
@@ -35,20 +32,30 @@ FEEDS = {"input_ids", "attention_mask", "position_ids"}
 
 @dataclass(frozen=True)
 class Cache:
-    """Keys and values by input name, as OrtValues on the model's device, never changed.
+    """Keys and values by input name, as OrtValues [rows, heads, places, width] on the device.
 
-    `ids` [batch, length] are the tokens they were made of.
+    `lengths` [rows] says how many tokens each row has; they fill its places from the left.
     """
 
-    ids: Ids
+    lengths: Ids
     values: dict[str, Any]
+
+    @property
+    def rows(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def length(self) -> int:
+        """How many tokens the longest row has."""
+        return int(self.lengths.max(initial=0))
 
 
 class OrtLM:
     """A causal decoder with a key-value cache, as onnxruntime-genai's builder writes it.
 
-    Every row of a batch has one length: the builder's attention is wrong for left-padded rows, and
-    without padding there is nothing to get wrong. `threads=0` takes every CPU of this process.
+    Rows of a batch begin at place 0 of the cache and are padded on the right: the builder's
+    attention counts a row's tokens from its mask, and is wrong for rows padded on the left.
+    `threads=0` takes every CPU of this process.
     Raises `ModelError` when the folder is not such a model, when the device is not to be had, or
     when the installed ONNX Runtime packages overwrite each other.
     """
@@ -59,7 +66,7 @@ class OrtLM:
         self.context_length = int(config["model"]["context_length"])
         self.vocab_size = int(config["model"]["vocab_size"])
         decoder = config["model"]["decoder"]
-        self.threads = threads or _cpus()
+        self.threads = threads or cpus()
         self.session = open_session(folder / decoder["filename"], self.threads, device)
         self.inputs = {value.name: value for value in self.session.get_inputs()}
         self.past = _past_names(decoder, self.inputs)
@@ -77,13 +84,62 @@ class OrtLM:
         Raises `ModelError` where the text would be longer than the model's context.
         """
         cache = past if past is not None else self._empty(ids.shape[0])
-        length = cache.ids.shape[1] + ids.shape[1]
+        length = cache.length + ids.shape[1]
         self._check_length(length)
         # The runtime's attention takes several new tokens after a cache in batches of one row only.
         together = ids.shape[0] == 1 or ids.shape[1] == 1 or length == ids.shape[1]
         keep = 1 if last_only else ids.shape[1]
         logits, after = (self._run if together else self._single)(ids, cache, keep)
         return logits.astype(np.float32, copy=False), after
+
+    def begin(
+        self, prefix: Sequence[int], rows: Sequence[Sequence[int]], room: int
+    ) -> tuple[Logits, Cache]:
+        """See `components.runtime.batch.BatchDecoder.begin`; raises `ModelError` as `forward`."""
+        tails = list(map(len, rows))
+        longest = len(prefix) + max(tails)
+        self._check_length(longest)
+        # Behind a prefix the rows go one by one, which pays where it is most of what there is.
+        shared = len(prefix) >= sum(tails) / len(tails)
+        read = self._begin_behind(prefix, rows) if shared else self._begin_padded(prefix, rows)
+        shape = (len(rows), self.heads, longest + room, self.head_size)
+        logits, kept = np.empty((len(rows), self.vocab_size), np.float32), dict[str, NDArray[Any]]()
+        for places, last, cache in read:
+            logits[places] = last
+            for name, value in cache.values.items():
+                part = value.numpy()
+                whole = kept.setdefault(name, np.zeros(shape, part.dtype))
+                whole[places, :, : part.shape[2]] = part
+        values = {name: self._value(kept.pop(name)) for name in self.past}
+        return logits, Cache(len(prefix) + np.array(tails, np.int64), values)
+
+    def step(self, tokens: Ids, past: Cache) -> tuple[Logits, Cache]:
+        """See `components.runtime.batch.BatchDecoder.step`; raises `ModelError` as `forward`."""
+        self._check_length(past.length + 1)
+        logits, after = self._run(tokens[:, None], past, 1, in_place=True)
+        return logits[:, 0].astype(np.float32, copy=False), after
+
+    def _begin_behind(
+        self, prefix: Sequence[int], rows: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[list[int], Logits, Cache]]:
+        """Yield (places, logits behind the last tokens, cache) of each row behind one prefix."""
+        past = self._prefix(prefix) or self._empty(1)
+        for place, row in enumerate(rows):
+            logits, cache = self._run(np.asarray([row], np.int64), past, 1)
+            yield [place], logits[:, 0], cache
+
+    def _begin_padded(
+        self, prefix: Sequence[int], rows: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[list[int], Logits, Cache]]:
+        """Yield the same for rows read together, padded on the right."""
+        for places in _alike(rows, len(prefix), MAX_BATCH_TOKENS):
+            whole = [[*prefix, *rows[place]] for place in places]
+            tails = np.array(list(map(len, whole)), np.int64)
+            ids = np.zeros((len(whole), tails.max()), np.int64)
+            for row, tokens in zip(ids, whole, strict=True):
+                row[: len(tokens)] = tokens
+            logits, cache = self._run(ids, self._empty(len(whole)), ids.shape[1], tails=tails)
+            yield places, logits[np.arange(len(whole)), tails - 1], cache
 
     def read(
         self, prefix: Sequence[int], rows: Sequence[Sequence[int]], keep: Sequence[int]
@@ -100,7 +156,7 @@ class OrtLM:
             return [(i, row[most - keep[i] :]) for i, row in zip(group, logits, strict=True)]
 
         batches = _batches(rows, MAX_BATCH_TOKENS if past is None else 0)
-        side_by_side = 1 if self.device == "cuda" else max(1, _cpus() // self.threads)
+        side_by_side = 1 if self.device == "cuda" else max(1, cpus() // self.threads)
         for found in _side_by_side(run, batches, side_by_side):
             yield from found
 
@@ -108,7 +164,7 @@ class OrtLM:
         """See `components.runtime.batch.BatchDecoder.select`."""
         places = np.asarray(rows, np.int64)
         values = {name: self._value(v.numpy()[places]) for name, v in past.values.items()}
-        return Cache(past.ids[places], values)
+        return Cache(past.lengths[places], values)
 
     def _check_length(self, length: int) -> None:
         if length > self.context_length:
@@ -126,25 +182,36 @@ class OrtLM:
     def _single(self, ids: Ids, cache: Cache, keep: int) -> tuple[NDArray[Any], Cache]:
         """Read `ids` row by row, all tokens together."""
         rows = []
-        for row in range(ids.shape[0]):
+        for row in range(cache.rows):
             part = slice(row, row + 1)
             values = {name: self._value(v.numpy()[part]) for name, v in cache.values.items()}
-            rows.append(self._run(ids[part], Cache(cache.ids[part], values), keep))
+            rows.append(self._run(ids[part], Cache(cache.lengths[part], values), keep))
         after = {
             name: self._value(np.concatenate([past.values[name].numpy() for _, past in rows]))
             for name in self.past
         }
-        seen = np.concatenate([past.ids for _, past in rows])
-        return np.concatenate([logits for logits, _ in rows]), Cache(seen, after)
+        lengths = np.concatenate([past.lengths for _, past in rows])
+        return np.concatenate([logits for logits, _ in rows]), Cache(lengths, after)
 
-    def _run(self, ids: Ids, cache: Cache, keep: int) -> tuple[NDArray[Any], Cache]:
-        """Run the graph once; return the logits of the last `keep` tokens and the new cache."""
-        seen = np.concatenate([cache.ids, ids], axis=1, dtype=np.int64)
-        positions = np.arange(cache.ids.shape[1], seen.shape[1], dtype=np.int64)
+    def _run(
+        self,
+        ids: Ids,
+        cache: Cache,
+        keep: int,
+        *,
+        tails: Ids | None = None,
+        in_place: bool = False,
+    ) -> tuple[NDArray[Any], Cache]:
+        """Run the graph once; return the logits of the last `keep` places and the new cache.
+
+        `tails` [rows] are the tokens that each row of `ids` has, if not all. With `in_place` the
+        new keys and values go into the cache's own free places.
+        """
+        lengths = cache.lengths + (ids.shape[1] if tails is None else tails)
         feeds = {
             "input_ids": np.ascontiguousarray(ids, np.int64),
-            "attention_mask": np.ones(seen.shape, np.int64),
-            "position_ids": np.ascontiguousarray(np.broadcast_to(positions, ids.shape)),
+            "attention_mask": np.int64(np.arange(lengths.max()) < lengths[:, None]),
+            "position_ids": cache.lengths[:, None] + np.arange(ids.shape[1], dtype=np.int64),
         }
         binding = self.session.io_binding()
         for name in FEEDS & self.inputs.keys():
@@ -152,15 +219,20 @@ class OrtLM:
         for name, value in cache.values.items():
             binding.bind_ortvalue_input(name, value)
         binding.bind_output("logits", "cpu")
-        for name in self.past.values():
-            binding.bind_output(name, self.device)
+        for name, output in self.past.items():
+            if in_place:
+                binding.bind_ortvalue_output(output, cache.values[name])
+            else:
+                binding.bind_output(output, self.device)
         self.session.run_with_iobinding(binding)
         logits, *values = binding.get_outputs()
         # The array is a view on the runtime's own memory and keeps it alive: a part is copied, so
         # that the whole can go.
         array = logits.numpy()
         kept = array if keep == array.shape[1] else array[:, -keep:].copy()
-        return kept, Cache(seen, dict(zip(self.past, values, strict=True)))
+        # Written in place, the values are the same, and only theirs keep the memory alive.
+        after = cache.values if in_place else dict(zip(self.past, values, strict=True))
+        return kept, Cache(lengths, after)
 
     def _empty(self, batch: int) -> Cache:
         import onnxruntime
@@ -172,7 +244,7 @@ class OrtLM:
             )
             for name in self.past
         }
-        return Cache(np.zeros((batch, 0), np.int64), values)
+        return Cache(np.zeros(batch, np.int64), values)
 
     def _value(self, array: NDArray[Any]) -> Any:
         import onnxruntime
@@ -202,6 +274,18 @@ def _batches(rows: Sequence[Sequence[int]], limit: int) -> Iterator[list[int]]:
         yield from (same[start : start + size] for start in range(0, len(same), size))
 
 
+def _alike(rows: Sequence[Sequence[int]], prefix: int, limit: int) -> Iterator[list[int]]:
+    """Yield indices of rows by length, of at most `limit` tokens together when padded, or one."""
+    group: list[int] = []
+    for index in sorted(range(len(rows)), key=lambda index: len(rows[index])):
+        if group and (len(group) + 1) * (prefix + len(rows[index])) > limit:
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the folder's `genai_config.json`; raise `ModelError` if it has none."""
     file = folder / "genai_config.json"
@@ -213,68 +297,6 @@ def read_config(folder: Path) -> dict[str, Any]:
             fix="run the export again",
         ) from error
     return config
-
-
-def open_session(file: Path, threads: int, device: Device) -> Any:
-    """Open an inference session on exactly the device asked for; raise `ModelError` otherwise."""
-    check_packages(_installed())
-    import onnxruntime
-
-    provider = PROVIDERS[device]
-    if provider not in onnxruntime.get_available_providers():
-        raise ModelError(
-            f"ONNX Runtime has no {provider} here",
-            fix="install the gpu extra (`pip install -e '.[gpu]'`), or use device cpu",
-        )
-    options = onnxruntime.SessionOptions()
-    # Its own default counts cores, and in a virtual machine it takes two of them for one.
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    providers = [provider] if device == "cpu" else [provider, PROVIDERS["cpu"]]
-    try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=providers)
-    # Its errors share no parent but Exception, and each means that this file does not run.
-    except Exception as error:
-        raise ModelError(
-            f"ONNX Runtime cannot open {file}: {error}", fix="run the export again"
-        ) from error
-    # Without its CUDA libraries the runtime lists CUDA, then runs on the CPU with only a warning.
-    if session.get_providers()[0] != provider:
-        raise ModelError(
-            f"{provider} was asked for, but {file} would run on {session.get_providers()[0]}",
-            fix="install CUDA and cuDNN as the gpu extra names them, or use device cpu",
-        )
-    return session
-
-
-def check_packages(installed: Iterable[str]) -> None:
-    """Raise `ModelError` unless exactly one ONNX Runtime distribution is among the names.
-
-    The CPU and the GPU distribution write the same files: with both installed, the later one has
-    broken the other, and pip sees no conflict.
-    """
-    found = sorted({name.lower() for name in installed} & {"onnxruntime", "onnxruntime-gpu"})
-    if len(found) > 1:
-        raise ModelError(
-            f"{' and '.join(found)} are both installed and overwrite each other",
-            fix="pip uninstall both, then install the cpu or the gpu extra",
-        )
-    if not found:
-        raise ModelError(
-            "ONNX Runtime is not installed",
-            fix="install one extra: `pip install -e '.[cpu]'` or `pip install -e '.[gpu]'`",
-        )
-
-
-def _cpus() -> int:
-    """Return how many CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _installed() -> list[str]:
-    return [str(found.metadata["Name"]) for found in metadata.distributions()]
 
 
 def _past_names(decoder: dict[str, Any], inputs: dict[str, Any]) -> dict[str, str]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from components.contracts.errors import ModelError
 from components.runtime.generate import Generation, generate
-from components.runtime.ort import Device, OrtLM, read_config
+from components.runtime.ort import OrtLM, read_config
+from components.runtime.session import Device
 from components.runtime.template import Message, Template, compile_template
 
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from components.runtime.batch import BatchDecoder
+
 Ids = NDArray[np.int64]
 Logits = NDArray[np.float32]
 
@@ -15,8 +17,8 @@ Forked = tuple[NDArray[np.float32], list[Logits]]
 """Logits [vocabulary] behind a trunk, and for each branch those of its tokens but the last."""
 
 
-class CausalLM(Protocol):
-    """A causal decoder with a key-value cache. No padding: every row of a batch has one length."""
+class CausalLM(BatchDecoder, Protocol):
+    """A causal decoder with a key-value cache, which can also answer many prompts together."""
 
     def forward(self, ids: Ids, past: Any = None, *, last_only: bool = False) -> tuple[Logits, Any]:
         """Read `ids` [batch, n] after `past` and return logits and the new cache.
@@ -33,9 +35,6 @@ class CausalLM(Protocol):
         Yields (index of the row, logits [keep, vocabulary] of its last `keep` tokens). Rows may
         have any lengths from 1 on; a row sees the prefix and itself only.
         """
-
-    def select(self, past: Any, rows: Sequence[int]) -> Any:
-        """Return a cache of the given rows of `past`, in that order; a row may come again."""
 
 
 def read_branches(

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.contracts.events import Context
-from components.runtime.ort import Device, OrtLM
+from components.runtime.ort import OrtLM
+from components.runtime.session import Device
 from components.scoring.items import Item
 from components.scoring.metrics import summarise
 from components.scoring.tables import write_scores

@@ -109,3 +109,39 @@ def test_chunks_hold_every_row_once_and_stay_small() -> None:
     assert parts[0] == [1, 3, 2]
     assert [len(part) for part in chunks([300] * 4, [300] * 4)] == [1] * 4
     assert list(chunks([], [])) == []
+
+
+@pytest.mark.parametrize("prefix", [PREFIX, []], ids=["prefix", "none"])
+def test_prompts_begun_together_go_on_as_they_would_alone(
+    family: tuple[Any, bool], prefix: list[int]
+) -> None:
+    model, _ = family
+    lm = TorchLM(model)
+    rows = [list(row) for row in ROWS]
+    logits, past = lm.begin(prefix, rows, 8)
+    rng = np.random.default_rng(0)
+    for taken in range(8):
+        for row, found in zip(rows, logits, strict=True):
+            expected = plain_logits(model, [*prefix, *row])[-1]
+            np.testing.assert_allclose(found, expected, atol=2e-5, rtol=1e-4)
+        if taken == 3:  # some rows have ended; the others change places
+            left = [4, 0, 2]
+            past, rows = lm.select(past, left), [rows[place] for place in left]
+        if taken < 7:
+            tokens = rng.integers(3, 90, len(rows))
+            logits, past = lm.step(tokens, past)
+            rows = [[*row, int(token)] for row, token in zip(rows, tokens, strict=True)]
+
+
+def test_long_prompts_are_begun_in_several_forwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING["llama"](**SMALL)).eval()
+    once, _ = TorchLM(model).begin(PREFIX, ROWS, 1)
+    monkeypatch.setattr("components.model.ragged_reading.CHUNK", 6)
+    lm = TorchLM(model)
+    again, past = lm.begin(PREFIX, ROWS, 1)
+    np.testing.assert_allclose(again, once, atol=1e-5)
+    logits, _ = lm.step(np.arange(30, 30 + len(ROWS)), past)
+    for row, token, found in zip(ROWS, range(30, 40), logits, strict=False):
+        expected = plain_logits(model, [*PREFIX, *row, token])[-1]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
