@@ -247,7 +247,7 @@ class Listener:
     def hear(self, rank: int, what: str, *words: Any) -> None:
         """Take one message."""
         if what == "error":
-            self.errors.append((rank, *words))  # type: ignore[arg-type]
+            self.errors.append((rank, *words))
         else:
             getattr(self.events, what)(*words)
 
