@@ -10,7 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from components.contracts.tables import IGNORED
-from components.model.packed_attention import Packed, lay_end_to_end, use_packed_attention
+from components.model.packed_attention import (
+    Packed,
+    has_kernel,
+    lay_end_to_end,
+    use_packed_attention,
+)
 from components.model.shared_prefix import attends_plainly
 from components.training.collate import Inputs, pack, pad
 from components.training.rows import Row
@@ -37,28 +42,39 @@ class Placed(Inputs):
 def collate_for_gpu(
     settings: TrainingSettings, model: Any, device: "torch.device", longest: int
 ) -> "Collate":
-    """Return how rows become a batch on a GPU; packed ones are attended to by their lengths.
+    """Return how rows become a batch on a GPU.
 
-    Where a family does more than attend to all earlier tokens (windows, capped scores), packed
-    rows keep transformers' own block mask.
+    Where there is a kernel for rows of different lengths, the rows of a batch lie end to end, be
+    they packed (`packing`) or not: nothing is padded. Where there is none, or a family does more
+    than attend to all earlier tokens (windows, capped scores), rows are padded, and packed ones
+    keep transformers' own block mask.
     """
     import torch
 
-    cpu = torch.device("cpu")
-    if not settings.packing:
-        return partial(placed, layout=partial(pad, device=cpu), device=device)
-    if not attends_by_length(settings, model, longest):
-        return partial(placed, layout=partial(pack, device=cpu), device=device)
-    use_packed_attention(model)
-    return partial(placed, layout=pack_with_lengths, device=device)
+    if attends_by_length(settings, model, longest) and kernel_for(model, device):
+        use_packed_attention(model)
+        return partial(placed, layout=pack_with_lengths, device=device)
+    plain = partial(pack if settings.packing else pad, device=torch.device("cpu"))
+    return partial(placed, layout=plain, device=device)
 
 
 def attends_by_length(settings: TrainingSettings, model: Any, longest: int) -> bool:
-    """Say whether packed rows can go through the variable-length kernel unchanged."""
+    """Say whether rows can be attended to by their lengths alone."""
     config = model.config.get_text_config()
     drops = any(getattr(config, name, 0) for name in ("attention_dropout", "attn_pdrop"))
     # The compiler would build its code anew for every set of lengths.
     return not settings.torch_compile and not drops and attends_plainly(model, longest)
+
+
+def kernel_for(model: Any, device: "torch.device") -> bool:
+    """Say whether a GPU has a kernel for the heads of `model`; a CPU takes row by row instead."""
+    import torch
+
+    if device.type != "cuda":
+        return True
+    config = model.config.get_text_config()
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return has_kernel(torch.empty(0, width, dtype=model.dtype, device=device))
 
 
 def pack_with_lengths(rows: Sequence[Row]) -> Inputs:

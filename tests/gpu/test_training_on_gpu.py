@@ -123,6 +123,8 @@ def test_forward_and_backward_never_wait_for_the_device(
 ) -> None:
     import torch
 
+    if torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("without the variable-length kernel rows are padded, and their mask looked at")
     changes = {"packing": packing, "packing_length": 256}
     trainer = trainer_of(wide_base, tiny_tokens, context, bf16=True, **changes)
     trainer.model.train()
