@@ -25,7 +25,11 @@ from flows.recipe_errors import duplicate_keys, explain
 from flows.register import RegistrySettings
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-TAKEN = {"accepted": "what is remembered of accepted data", "inputs": "the rows of all recipes"}
+TAKEN = {
+    "accepted": "what is remembered of accepted data",
+    "inputs": "the rows of all recipes",
+    "judged": "what people said of answers",
+}
 """Folders of data/ that are not a recipe's, and what they hold."""
 
 SHARED = "recipes/guards/"
@@ -177,10 +181,10 @@ def need_listed(root: Path, name: str) -> None:
 def add_to_line(root: Path, name: str) -> bool:
     """Put a recipe on the line by adding it to params.yaml; return whether it was missing.
 
-    Its folders of inputs and of accepted data are made too: the graph depends on them even where
-    they stay empty.
+    Its folders of inputs, accepted data and judgements are made too: the graph depends on them even
+    where they stay empty.
     """
-    for kind in ("inputs", "accepted"):
+    for kind in ("inputs", "accepted", "judged"):
         folder = root / "data" / kind / name
         if not folder.is_dir():
             folder.mkdir(parents=True)

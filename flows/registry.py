@@ -61,6 +61,7 @@ def log_model(run: str, shipped: Shipped) -> str:
             artifacts={"model": str(shipped.folder)},
             code_paths=[str(carry(Path(folder)))],
             model_config=dict(shipped.config),
+            signature=served_model.SIGNATURE,
             input_example=[dict(shipped.example)],
             pip_requirements=requirements(),
             metadata=dict(shipped.tags),
@@ -87,18 +88,6 @@ def requirements() -> list[str]:
     here = {str(found.metadata["Name"]).lower() for found in distributions()}
     runtime = [name for name in RUNTIMES if name in here]
     return [f"{name}=={version(name)}" for name in (*NEEDED, *runtime)]
-
-
-def ask(name: str, number: str, example: Mapping[str, Any]) -> str:
-    """Load a version back from the registry and return its answer to one request."""
-    model = mlflow.pyfunc.load_model(f"models:/{name}/{number}")
-    return str(model.predict([dict(example)])[0])
-
-
-def set_aliases(name: str, number: str, aliases: list[str]) -> None:
-    """Give the aliases to a version, one after another."""
-    for alias in aliases:
-        client().set_registered_model_alias(name, alias, number)
 
 
 def find_version(store: MlflowClient, name: str, digest: str, run: str | None) -> str | None:

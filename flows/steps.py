@@ -68,6 +68,7 @@ STEPS: dict[str, Step] = {
         BASE | DATASET | TOKENS | ADAPTER,
         ("evaluation",),
         "evaluation",
+        beside={"raw": kinds.Raw},
     ),
     "export": Step("components.export.export:export", BASE | ADAPTER, ("export",), "onnx"),
     "champion": Step("flows.champion:champion", ONNX, ("registry",), "champion"),
@@ -91,6 +92,7 @@ STEPS: dict[str, Step] = {
         | {"verdict": kinds.Verdict},
         ("report",),
         "report",
+        folders=("judged",),
     ),
     "register": Step(
         "flows.register:register",

@@ -267,6 +267,7 @@ def test_without_tasks_nothing_is_added(
     inputs = (tiny_base, dataset, tokens, tiny_adapter)
     plain = EvaluationSettings(max_samples=4)
     found = evaluate(*inputs, plain, out=tmp_path / "evaluation", context=context)
-    assert sorted(found.facts) == ["items", "models", "prefix_token"]
-    assert sorted(found.files) == ["base.parquet", "questions.parquet", "tuned.parquet"]
+    assert sorted(found.facts) == ["items", "models", "prefix_token", "slices"]
+    tables = ["base.parquet", "questions.parquet", "slices.parquet", "tuned.parquet"]
+    assert sorted(found.files) == tables
     assert np.isfinite(found.facts["models"]["base"]["perplexity"])
