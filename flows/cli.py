@@ -10,14 +10,22 @@ from rich.console import Console
 from rich.text import Text
 
 from components.contracts.errors import ArtefactError, RecipeError, TunelineError, choose
+from flows.batch_predict import batch_predict
+from flows.compare import command as compare
 from flows.data_cli import data
+from flows.doctor import doctor
 from flows.environment import find_root, prepare
 from flows.graph import changed_stages, read_graph
+from flows.judge import command as judge
 from flows.plan import command as plan
 from flows.recipe import add_to_line, load_recipe, parse_recipe, recipe_file
 from flows.record import read_record, told_faults
+from flows.registry_cli import lineage, promote, reproduce, rollback
+from flows.report_page import command as report
+from flows.serve import serve
 from flows.show import show
 from flows.summary import gather
+from flows.talk import chat, generate
 from flows.verify_resume import command as verify_resume
 
 app = typer.Typer(
@@ -28,7 +36,17 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.command("plan")(plan)
+app.command("report")(report)
+app.command("compare")(compare)
+app.command("generate")(generate)
+app.command("chat")(chat)
+app.command("batch-predict")(batch_predict)
+app.command("serve")(serve)
+app.command("doctor")(doctor)
 app.command("verify-resume")(verify_resume)
+app.command("judge")(judge)
+for command in (promote, rollback, lineage, reproduce):
+    app.command()(command)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 
 
@@ -103,11 +121,11 @@ def ui(
     browser: Annotated[bool, typer.Option(help="Open both pages in the browser.")] = True,
 ) -> None:
     """Open the MLflow UI and the Prefect UI on this project; Ctrl-C stops both."""
-    from flows.ui import serve
+    from flows.ui import serve as serve_pages
 
     root = find_root(Path.cwd())
     prepare(root)
-    serve(root, Console(), browser=browser)
+    serve_pages(root, Console(), browser=browser)
 
 
 def known_stages(root: Path, recipe: str, names: list[str]) -> list[str]:

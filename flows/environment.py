@@ -68,6 +68,11 @@ def run_id(environ: Mapping[str, str] = os.environ) -> str | None:
     return environ.get(RUN_ID) or None
 
 
+def api_key(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the key that clients of `tuneline serve` must send, or None."""
+    return environ.get("TUNELINE_API_KEY") or None
+
+
 def state_folder(root: Path) -> Path:
     """Return the folder of everything that belongs to this working copy alone."""
     return root / ".tuneline"

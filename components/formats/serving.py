@@ -14,10 +14,17 @@ WHOLE = "{text}"
 
 
 class Serving(NamedTuple):
-    """The fixed system turn, and the template of the user's turn with its one place {text}."""
+    """The fixed system turn, and the template of the user's turn with its one place {text}.
+
+    `plain` rows have no turns: the text itself is the prompt. `labels` are the label words where
+    an answer is one of a few. `single_turn` rows never had turns before the question.
+    """
 
     system: str | None
     template: str
+    plain: bool = False
+    labels: list[str] = []  # noqa: RUF012 (a list, as it is written to JSON and YAML)
+    single_turn: bool = False
 
 
 TEMPLATES: dict[str, Callable[[Any], str]] = {
@@ -31,6 +38,9 @@ TEMPLATES: dict[str, Callable[[Any], str]] = {
 }
 """Kinds whose user's turn is made of one text; in all others the text is the turn."""
 
+SINGLE_TURN = ("classification", "question_answering", "summarization", "translation")
+"""Kinds whose rows are one question and one answer."""
+
 
 def serving_of(values: Mapping[str, Any]) -> Serving:
     """Return `serving` of settings as a data set's facts hold them: told apart, if it was auto."""
@@ -42,4 +52,11 @@ def serving(settings: FormatSettings) -> Serving:
     """Return how a text is put to a model that was trained on rows read with `settings`."""
     made = TEMPLATES.get(settings.kind)
     system = getattr(settings, "system", None)
-    return Serving(system, WHOLE if made is None else made(settings))
+    label = getattr(settings, "label", None)
+    return Serving(
+        system,
+        WHOLE if made is None else made(settings),
+        plain=settings.kind == "text",
+        labels=[] if label is None else list(label.names),
+        single_turn=settings.kind in SINGLE_TURN,
+    )

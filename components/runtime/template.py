@@ -1,4 +1,7 @@
-"""Chat templates, rendered as transformers renders them but without it."""
+"""Chat templates, rendered as transformers renders them but without it.
+
+Only the clock differs: it stands still.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +12,11 @@ from typing import Any
 from components.contracts.errors import ModelError
 
 Message = Mapping[str, Any]
+
+TODAY = datetime(2024, 7, 26)
+"""What `strftime_now` tells, in training and in use: the date that the templates which ask for it
+fall back to. A model is asked as it was trained, and the same prompt gives the same ids on any day.
+"""
 
 
 @dataclass(frozen=True)
@@ -101,4 +109,4 @@ def _refuse(message: str) -> None:
 
 
 def _now(format: str) -> str:
-    return datetime.now().strftime(format)
+    return TODAY.strftime(format)

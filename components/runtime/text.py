@@ -2,17 +2,25 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from components.contracts.errors import ModelError
+from components.runtime.batch import Stop, cut, generate_batch
 from components.runtime.generate import Generation, generate
 from components.runtime.ort import OrtLM, read_config
+from components.runtime.ragged import decodes_together
 from components.runtime.session import Device
+from components.runtime.stream import Speech, TextStream
 from components.runtime.template import Message, Template, compile_template
 
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
+
+
+class TooLongError(ModelError):
+    """A prompt that the model's context cannot hold together with an answer."""
 
 
 class TextModel:
@@ -31,11 +39,18 @@ class TextModel:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
-        self.stop_ids = _stop_ids(read_config(folder)["model"]["eos_token_id"])
+        config = read_config(folder)["model"]
+        self.stop_ids = _stop_ids(config["eos_token_id"])
+        self.context_length = int(config["context_length"])
 
     @cached_property
     def model(self) -> OrtLM:
         return OrtLM(self.folder, threads=self.threads, device=self.device)
+
+    @cached_property
+    def decodes_together(self) -> bool:
+        """Whether rows of any lengths can take a step together without changing each other."""
+        return decodes_together(self.model)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -63,18 +78,77 @@ class TextModel:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def prompt_ids(self, prompt: str | Sequence[Message]) -> list[int]:
-        """Return what the model is given: text as it is, messages through the chat template."""
+        """Return what the model is given: text as it is, messages through the chat template.
+
+        Raises `ModelError` where nothing is left to start from, or the prompt fills the context.
+        """
         if isinstance(prompt, str):
-            return self.encode(prompt)
-        return self.encode(self.render(prompt), add_special_tokens=False)
+            ids = self._beginning(prompt)
+        else:
+            ids = self.encode(self.render(prompt), add_special_tokens=False)
+        if not ids:
+            raise ModelError("the prompt has no tokens", fix="give some text to start from")
+        if len(ids) >= self.context_length:
+            raise TooLongError(
+                f"the prompt has {len(ids)} tokens, but the model's context of "
+                f"{self.context_length} must hold it and the answer",
+                fix="shorten the text",
+            )
+        return ids
+
+    def _beginning(self, text: str) -> list[int]:
+        """Encode a text to go on from: what a tokenizer puts behind a text would end it."""
+        whole, bare = self.encode(text), self.encode(text, add_special_tokens=False)
+        for start in range(len(whole) - len(bare) + 1):
+            if whole[start : start + len(bare)] == bare:
+                return whole[: start + len(bare)]
+        return whole
+
+    def fitting(self, prompt: Sequence[int], generation: Generation) -> Generation:
+        """Return `generation` with no more new tokens than the model's context has room for."""
+        room = self.context_length - len(prompt)
+        return replace(generation, max_new_tokens=min(generation.max_new_tokens, room))
 
     def stream(self, prompt: str | Sequence[Message], **settings: Any) -> Iterator[int]:
         """Yield the answer's token ids one by one; `settings` are the fields of `Generation`."""
-        return generate(self.model, self.prompt_ids(prompt), Generation(**settings), self.stop_ids)
+        ids = self.prompt_ids(prompt)
+        return generate(self.model, ids, self.fitting(ids, Generation(**settings)), self.stop_ids)
 
-    def answer(self, prompt: str | Sequence[Message], **settings: Any) -> str:
+    def speak(
+        self, prompt: str | Sequence[Message], *, stop: Sequence[str] = (), **settings: Any
+    ) -> Speech:
+        """Begin an answer that is read piece by piece, up to a `stop` text (which is not given).
+
+        Faults of prompt and settings are raised here, before the first piece.
+        """
+        ids = self.prompt_ids(prompt)
+        how = self.fitting(ids, Generation(**settings))
+        tokens = generate(self.model, ids, how, self.stop_ids)
+        return Speech(len(ids), how.max_new_tokens, tokens, TextStream(self.decode, stop))
+
+    def answer(
+        self, prompt: str | Sequence[Message], *, stop: Sequence[str] = (), **settings: Any
+    ) -> str:
         """Return the whole answer; `settings` are the fields of `Generation`."""
-        return self.decode(list(self.stream(prompt, **settings)))
+        return "".join(self.speak(prompt, stop=stop, **settings))
+
+    def answers(
+        self,
+        prompts: Sequence[Sequence[int]],
+        generation: Generation,
+        *,
+        stop: Sequence[str] = (),
+        batch_size: int = 16,
+    ) -> Iterator[tuple[int, str]]:
+        """Yield (index, answer) of many prompts of token ids, together, as they come to their end.
+
+        Raises `ModelError` where prompt and answer do not fit the context: `fitting` makes them.
+        """
+        ends = Stop(self.stop_ids, tuple(filter(None, stop)), self.decode)
+        for index, ids in generate_batch(
+            self.model, prompts, generation, ends, batch_size=batch_size
+        ):
+            yield index, cut(self.decode(ids), stop)
 
     @cached_property
     def _template(self) -> Template:

@@ -5,19 +5,15 @@ The clock of a template stands still: the same rows give the same ids on any day
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from components.contracts.errors import ModelError
-from components.runtime.template import dialect
+from components.runtime.template import TODAY, dialect
 from components.tokenization.probe import Shape, compile_probing, find_shape
 
 OPEN, CLOSE = "\ufdd0", "\ufdd1"
 """Stand for `{% generation %}` and its end in a rendering: Unicode keeps them free for such use."""
-
-TODAY = datetime(2024, 7, 26)
-"""What `strftime_now` tells: the date that the templates which ask for it fall back to."""
 
 PROVED = 8
 """So many conversations of one shape are rendered both ways before the short way is trusted."""

@@ -54,7 +54,7 @@ def test_it_makes_the_turns_of_the_row(
     values: dict[str, Any], row: dict[str, Any], text: str
 ) -> None:
     form = settings(values)
-    system, template = serving(form)
+    system, template, *_ = serving(form)
     asked = [] if system is None else [{"role": "system", "content": system}]
     asked.append({"role": "user", "content": template.replace("{text}", text)})
     assert asked == list(read(row, form).messages[:-1])

@@ -102,3 +102,38 @@ def test_settings_out_of_range_are_named(wrong: dict[str, Any]) -> None:
 def test_an_empty_prompt_is_refused() -> None:
     with pytest.raises(ModelError, match="no tokens"):
         next(generate(Fixed([0.0]), [], Generation()))
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"temperature": 0.7},
+        {"temperature": 1.5, "top_k": 9, "top_p": 0.8},
+        {"temperature": 0.5, "top_p": 0.6, "repetition_penalty": 1.4},
+        {"temperature": 1.0, "top_k": 3, "repetition_penalty": 0.7},
+    ],
+)
+def test_together_they_choose_from_what_transformers_chooses_from(
+    wanted: dict[str, Any], tiny_base: BaseModelFolder, tiny_adapter: Adapter
+) -> None:
+    """The same processors in the same order as `generate` puts them together."""
+    import torch
+    from transformers import GenerationConfig
+
+    model, _ = load_merged(tiny_base.model, tiny_adapter.model)
+    config = GenerationConfig(do_sample=True, **{"top_k": 0, **wanted})
+    config._eos_token_tensor = None
+    processors = model._get_logits_processor(config, input_ids_seq_length=len(PROMPT))
+    logits = np.random.default_rng(5).normal(size=200).astype(np.float32) * 3
+    theirs = processors(torch.tensor([PROMPT]), torch.tensor(logits[None])).softmax(-1)[0].numpy()
+
+    class Draws:
+        """Stands for the random generator and keeps what it is asked to draw from."""
+
+        def choice(self, _: int, p: Any) -> int:
+            self.seen = p
+            return 0
+
+    draws = Draws()
+    choose_token(logits, PROMPT, Generation(**wanted), draws)  # type: ignore[arg-type]
+    np.testing.assert_allclose(draws.seen, theirs, atol=1e-6)
