@@ -5,14 +5,17 @@ They take part in the step, and neither write artefacts, nor keep records, nor t
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from components.contracts.errors import TunelineError
+from components.contracts.errors import RecipeError, TunelineError, choose
 from components.contracts.events import Context
 from components.contracts.settings import Settings
 from flows.environment import scratch_folder, stay_offline
 from flows.steps import Step
+
+TOGETHER = "adapter"
+"""What several processes can make together."""
 
 
 def follows() -> bool:
@@ -20,18 +23,38 @@ def follows() -> bool:
     return int(os.environ.get("RANK", "0")) > 0
 
 
-def follow(root: Path, recipe: str, step: Step, load: Callable[[Path, str], Settings]) -> int:
-    """Take part in a stage; return the exit code."""
+def follow(
+    root: Path,
+    name: str,
+    recipe: str,
+    steps: Mapping[str, Step],
+    load: Callable[[Path, str], Settings],
+) -> int:
+    """Take part in a stage; return the exit code. Faults are told without a traceback."""
+    try:
+        take_part(root, choose("stage", name, dict(steps), RecipeError), recipe, load)
+    except TunelineError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def take_part(root: Path, step: Step, recipe: str, load: Callable[[Path, str], Settings]) -> None:
+    """Call the step as the stage does, heard by nobody.
+
+    Raises:
+        RecipeError: several processes were started for a stage that runs in one.
+    """
+    if step.output != TOGETHER:
+        raise RecipeError(
+            f"several processes were started for a stage that makes '{step.output}' in one",
+            fix="start the train stage alone with torchrun",
+        )
     settings = load(root, recipe)
     sections = [getattr(settings, section) for section in step.sections]
     stay_offline()
     data = root / "data" / recipe
-    try:
-        inputs = [kind.open(data / noun) for noun, kind in step.inputs.items()]
-        scratch = scratch_folder(root, recipe)
-        scratch.mkdir(parents=True, exist_ok=True)
-        step.load()(*inputs, *sections, out=data / step.output, context=Context(root, scratch))
-    except TunelineError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    inputs = [kind.open(data / noun) for noun, kind in step.inputs.items()]
+    scratch = scratch_folder(root, recipe)
+    scratch.mkdir(parents=True, exist_ok=True)
+    step.load()(*inputs, *sections, out=data / step.output, context=Context(root, scratch))

@@ -43,7 +43,7 @@ def main(
     root, (name, recipe) = Path.cwd(), words
     prepare(root)
     if follows():
-        return follow(root, recipe, choose("stage", name, dict(steps), RecipeError), load)
+        return follow(root, name, recipe, steps, load)
     try:
         run_stage(root, name, recipe, steps, load)
     except TunelineError as error:

@@ -15,6 +15,7 @@ from components.contracts.kinds import BaseModelFolder, Tokens
 from components.training import many
 from components.training import train as training
 from components.training.group import Group
+from components.training.keeper import StoppedError
 from components.training.settings import TrainingSettings
 from components.training.sharded import Sharded
 
@@ -80,9 +81,9 @@ def one(group: Group, job: Job, settings: TrainingSettings) -> dict[str, Any]:
     out = job.folder / job.name
     try:
         training.prepare = lambda *args: faulty(right(*args), group, job)
-        with suppress(CutOffError):
+        with suppress(CutOffError, StoppedError):
             training.train_together(group, *inputs, out=out, context=context)
-        if job.fault == "cut":
+        if job.fault in ("cut", "asked"):
             training.prepare = right
             context = many.own_context(Context(job.folder, scratch, heard), group)
             training.train_together(group, *inputs, out=out, context=context)

@@ -36,6 +36,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "plain": {},
     "token budget": {"changes": {"max_tokens_per_batch": 100}},
     "dropout, cut": {"changes": {"lora_dropout": 0.1}, "fault": "cut", "step": 6},
+    "dropout, asked": {"changes": {"lora_dropout": 0.1}, "fault": "asked"},
     "dropout": {"changes": {"lora_dropout": 0.1}},
     "memory": {"fault": "memory"},
     "nan": {"fault": "nan", "changes": {"on_nonfinite": "skip"}},
@@ -144,12 +145,16 @@ def test_the_first_process_alone_tells_and_writes(
         assert not list((folder / f"{name}-scratch").iterdir()), "checkpoints and shares go"
 
 
-@pytest.mark.parametrize("name", ["dropout", "sharded"])
+@pytest.mark.parametrize(
+    ("name", "how", "step"),
+    [("dropout", "cut", 4), ("sharded", "cut", 4), ("dropout", "asked", 3)],
+    ids=["cut", "cut, in parts", "SIGTERM to one of them"],
+)
 def test_going_on_from_a_checkpoint_is_bit_for_bit(
-    together: dict[int, dict[str, Any]], folder: Path, name: str
+    together: dict[int, dict[str, Any]], folder: Path, name: str, how: str, step: int
 ) -> None:
-    whole, cut = Adapter.open(folder / name), Adapter.open(folder / f"{name}, cut")
-    assert "resuming after step 4" in together[0][f"{name}, cut"]["notes"]
+    whole, cut = Adapter.open(folder / name), Adapter.open(folder / f"{name}, {how}")
+    assert f"resuming after step {step}" in together[0][f"{name}, {how}"]["notes"]
     assert cut.digest == whole.digest
     assert cut.facts == whole.facts
 
