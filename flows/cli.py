@@ -11,13 +11,17 @@ from rich.text import Text
 
 from components.contracts.errors import ArtefactError, RecipeError, TunelineError, choose
 from flows.batch_predict import batch_predict
+from flows.compare import command as compare
 from flows.data_cli import data
 from flows.doctor import doctor
 from flows.environment import find_root, prepare
 from flows.graph import changed_stages, read_graph
+from flows.judge import command as judge
 from flows.plan import command as plan
 from flows.recipe import add_to_line, load_recipe, parse_recipe, recipe_file
 from flows.record import read_record, told_faults
+from flows.registry_cli import lineage, promote, reproduce, rollback
+from flows.report_page import command as report
 from flows.serve import serve
 from flows.show import show
 from flows.summary import gather
@@ -37,7 +41,12 @@ app.command("chat")(chat)
 app.command("batch-predict")(batch_predict)
 app.command("serve")(serve)
 app.command("doctor")(doctor)
+app.command("report")(report)
+app.command("compare")(compare)
 app.command("verify-resume")(verify_resume)
+app.command("judge")(judge)
+for command in (promote, rollback, lineage, reproduce):
+    app.command()(command)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 
 

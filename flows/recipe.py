@@ -13,19 +13,27 @@ from components.contracts.settings import Settings
 from components.evaluation.settings import EvaluationSettings
 from components.export.settings import ExportSettings
 from components.formats.settings import FormatSettings
-from components.gate import GateSettings
+from components.gate.settings import GateSettings
 from components.report.settings import ReportSettings
 from components.sources.settings import ModelSettings, SourceSettings
 from components.tokenization.settings import TokenizationSettings
 from components.training.settings import TrainingSettings
 from components.validation.settings import ValidationSettings
 from components.verification.settings import VerificationSettings
+from flows.recipe_demands import need_known_demands
 from flows.recipe_errors import duplicate_keys, explain
 from flows.register import RegistrySettings
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-TAKEN = {"accepted": "what is remembered of accepted data", "inputs": "the rows of all recipes"}
+TAKEN = {
+    "accepted": "what is remembered of accepted data",
+    "inputs": "the rows of all recipes",
+    "judged": "what people said of answers",
+}
 """Folders of data/ that are not a recipe's, and what they hold."""
+
+SHARED = "recipes/guards/"
+"""What all recipes may ask their models; the graph looks there for every recipe."""
 
 REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -71,6 +79,7 @@ def load_recipe(root: Path, name: str) -> Recipe:
     need_listed(root, name)
     recipe = parse_recipe(file)
     need_own_folder(recipe, name)
+    need_known_demands(recipe, name)
     return recipe
 
 
@@ -106,7 +115,8 @@ def _local_inputs(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for number, one in enumerate(recipe.validation.contamination):
         yield f"validation.contamination.{number}.path", one.path
     for path in recipe.evaluation.paths():
-        yield "evaluation", path
+        if not path.startswith(SHARED):
+            yield "evaluation", path
 
 
 def parse_recipe(file: Path) -> Recipe:
@@ -171,10 +181,10 @@ def need_listed(root: Path, name: str) -> None:
 def add_to_line(root: Path, name: str) -> bool:
     """Put a recipe on the line by adding it to params.yaml; return whether it was missing.
 
-    Its folders of inputs and of accepted data are made too: the graph depends on them even where
-    they stay empty.
+    Its folders of inputs, accepted data and judgements are made too: the graph depends on them even
+    where they stay empty.
     """
-    for kind in ("inputs", "accepted"):
+    for kind in ("inputs", "accepted", "judged"):
         folder = root / "data" / kind / name
         if not folder.is_dir():
             folder.mkdir(parents=True)

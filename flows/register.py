@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 EXAMPLE = "I love this."
 """The request that a version must answer when no sample of the report can be asked."""
 
+PROBES = 3
+
 
 class RegistrySettings(Settings):
     """The name under which the MLflow registry keeps this line's models."""
@@ -61,8 +63,11 @@ def register(
 
     Raises:
         ModelError: the version, loaded back, does not answer as the file does.
+        RegistryError: the store gives back other bytes, or another champion came meanwhile.
     """
     from flows import registry
+    from flows.registry_bundle import log_bundle
+    from flows.registry_transaction import Entry, commit
 
     ship, promote = str(verdict.facts["ship"]), bool(verdict.facts["promote"])
     aliases = ["challenger", "champion"] if promote else ["challenger"]
@@ -71,13 +76,13 @@ def register(
         name=settings.name,
         folder=onnx.variant(ship),
         config=serving_config(dataset, onnx),
-        example=example(report),
+        example=examples(report)[0],
         tags={**context.lineage, **verdict_tags(verdict), registry.HASH: digest},
     )
     context.events.note(f"logging {ship} to MLflow")
-    number = registry.register_version(context.run, shipped)
-    probe(shipped, registry.ask(settings.name, number, shipped.example))
-    registry.set_aliases(settings.name, number, aliases)
+    entry = Entry(shipped, examples(report), promote, probe)
+    number = commit(context.run, entry)
+    log_bundle(context.root, context.lineage.get("recipe", ""), context.run)
     context.events.note(f"{settings.name} version {number}: {', '.join(aliases)}")
     with Registration.write(out) as draft:
         draft.facts = {
@@ -106,12 +111,16 @@ def probe(shipped: "Shipped", answer: str) -> None:
         )
 
 
-def example(report: Report) -> dict[str, Any]:
-    """Return a request for the model's signature: the text of the report's first sample."""
+def examples(report: Report) -> list[dict[str, Any]]:
+    """Return what a version is asked before an alias moves to it: the report's first samples.
+
+    The first one is also the example of the model's signature.
+    """
     samples = report.path / "samples.jsonl"
-    first = samples.read_text(encoding="utf-8").partition("\n")[0] if samples.is_file() else ""
-    text = json.loads(first).get("text") if first else None
-    return {"text": text or EXAMPLE, "max_new_tokens": 8}
+    lines = samples.read_text(encoding="utf-8").split("\n") if samples.is_file() else []
+    texts = [json.loads(line).get("text") for line in lines if line]
+    asked = list(dict.fromkeys(text for text in texts if text))[:PROBES] or [EXAMPLE]
+    return [{"text": text, "max_new_tokens": 8} for text in asked]
 
 
 def serving_config(dataset: Dataset, onnx: Onnx) -> dict[str, Any]:

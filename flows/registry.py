@@ -9,11 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from components.contracts.artefacts import read_manifest
-from flows.store import client
+from flows.store import champion_version, client
 
 COMPONENTS = Path(__file__).parents[1] / "components"
 CARRIED = ("__init__.py", "contracts/__init__.py", "contracts/errors.py", "runtime")
@@ -91,18 +90,6 @@ def requirements() -> list[str]:
     return [f"{name}=={version(name)}" for name in (*NEEDED, *runtime)]
 
 
-def ask(name: str, number: str, example: Mapping[str, Any]) -> str:
-    """Load a version back from the registry and return its answer to one request."""
-    model = mlflow.pyfunc.load_model(f"models:/{name}/{number}")
-    return str(model.predict([dict(example)])[0])
-
-
-def set_aliases(name: str, number: str, aliases: list[str]) -> None:
-    """Give the aliases to a version, one after another."""
-    for alias in aliases:
-        client().set_registered_model_alias(name, alias, number)
-
-
 def find_version(store: MlflowClient, name: str, digest: str, run: str | None) -> str | None:
     """Return the newest version of these bytes, of one run where `run` is given, or None."""
     found = [
@@ -140,7 +127,5 @@ def registered(name: str, digest: str) -> Version | None:
 
 def champion(name: str) -> str | None:
     """Return the version that is champion now; a name without one is no error."""
-    try:
-        return str(client().get_model_version_by_alias(name, "champion").version)
-    except MlflowException:  # the first run: neither the name nor the alias exists
-        return None
+    found = champion_version(name)
+    return None if found is None else str(found.version)

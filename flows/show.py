@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.progress import minutes
+from flows.show_tasks import tasks_tables
 from flows.summary import LineFacts, ModelFacts, RunFacts
 
 MARKS = {True: ("✓", "green"), False: ("✗", "red")}
@@ -15,13 +16,21 @@ def show(facts: LineFacts, console: Console, *, details: bool) -> None:
     """Print the facts; `details` adds stages, hashes and ids."""
     if facts.models:
         console.print(models_table(facts))
+    for table in tasks_tables(facts):
+        console.print(table)
     for line in verdict_lines(facts):
+        console.print(line, soft_wrap=True)
+    for line in slice_lines(facts):
         console.print(line, soft_wrap=True)
     if facts.run:
         for line in run_lines(facts.run):
             console.print(line, soft_wrap=True)
         if details:
             console.print(stages_table(facts.run))
+    if details and any(model.speed for model in facts.models.values()):
+        console.print(speed_table(facts))
+    if details and (shown := judged_model(facts)) and shown[1].slices:
+        console.print(slices_table(*shown))
     if details and facts.artefacts:
         console.print(artefacts_table(facts))
     console.print()
@@ -78,6 +87,68 @@ def verdict_lines(facts: LineFacts) -> list[Text]:
         aliases = ", ".join(known.aliases) or "no alias"
         lines.append(Text(f"model:   {known.name} version {known.version} ({aliases})", "bold"))
     return lines
+
+
+def judged_model(facts: LineFacts) -> tuple[str, ModelFacts] | None:
+    """Return the file to ship, else the last model that is known."""
+    if facts.verdict and facts.verdict.ship in facts.models:
+        return facts.verdict.ship, facts.models[facts.verdict.ship]
+    return next(reversed(facts.models.items()), None)
+
+
+def slice_lines(facts: LineFacts) -> list[Text]:
+    """Return what the file to ship does worst on, and on what it does worse than the base."""
+    shown = judged_model(facts)
+    if shown is None or shown[1].worst_slice is None:
+        return []
+    name, model = shown
+    lines = [Text(f"slices:  {name}: {model.worst_slice}")]
+    if model.worse_slices:
+        lines.append(Text(f"         worse than base: {', '.join(model.worse_slices)}", "red"))
+    return lines
+
+
+def speed_table(facts: LineFacts) -> Table:
+    """Return one row a model and batch size: what was measured when verification last ran here."""
+    title = "speed on this machine, when verification last ran here"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    heads = ("model", "batch", "prefill\ntokens/s", "decode\ntokens/s", "request\np50 … p95 s")
+    for column in (*heads, "token\np50 … p95 ms", "memory\nMB"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for name, model in facts.models.items():
+        for size, one in model.speed.items():
+            table.add_row(
+                name,
+                size,
+                _number(one.prefill_tokens_per_s, 0),
+                _number(one.decode_tokens_per_s, 1),
+                f"{one.latency_p50_s:.3f} … {one.latency_p95_s:.3f}",
+                f"{1000 * one.token_p50_s:.1f} … {1000 * one.token_p95_s:.1f}",
+                _number(one.memory_bytes / 1e6 if one.memory_bytes is not None else None, 0),
+            )
+    return table
+
+
+def slices_table(name: str, model: ModelFacts) -> Table:
+    """Return one row a slice of the items, with 95 % intervals."""
+    table = Table(title=f"{name} by slice", title_justify="left", box=SIMPLE_HEAD)
+    for column in ("slice", "items", "accuracy", "answer ppl", "bits/byte"):
+        table.add_column(column, justify="left" if column == "slice" else "right")
+    for one in model.slices:
+        table.add_row(
+            f"{one.slicing}: {one.group}",
+            str(one.items),
+            _interval(one.accuracy, one.accuracy_interval),
+            _interval(one.answer_perplexity, one.answer_perplexity_interval),
+            _interval(one.bits_per_byte, one.bits_per_byte_interval),
+        )
+    return table
+
+
+def _interval(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None or interval is None:
+        return _number(value, 3)
+    return f"{value:.3f} ({interval[0]:.3f} … {interval[1]:.3f})"
 
 
 def run_lines(run: RunFacts) -> list[Text]:

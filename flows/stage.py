@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from components.contracts.artefacts import Artefact
 from components.contracts.errors import (
@@ -67,8 +68,9 @@ def run_stage(
     with ExitStack() as stack:
         context = _context(root, recipe, step, _listeners(root, recipe, stack))
         context.scratch.mkdir(parents=True, exist_ok=True)
-        folders = {name: root / "data" / name / recipe for name in step.folders}
-        made = step.load()(*inputs, *sections, out=data / step.output, context=context, **folders)
+        named: dict[str, Any] = {n: root / "data" / n / recipe for n in step.folders}
+        named |= {noun: kind.open(data / noun) for noun, kind in step.beside.items()}
+        made = step.load()(*inputs, *sections, out=data / step.output, context=context, **named)
     seconds = time.monotonic() - started
     _record_success(root, name, recipe, made, seconds)
     print(f"{name}: made {made.path.relative_to(root)} ({_size(made)}) in {seconds:.0f} s")

@@ -1,7 +1,7 @@
 """Stage name → what it reads, what it writes and the function that does it. Nothing more."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -14,7 +14,8 @@ class Step:
     """A stage: `function` ("module:name") is called as f(*inputs, *sections, out=…, context=…).
 
     `inputs` and `output` are folder names below `data/RECIPE/`; `sections` are the recipe's. Each
-    of `folders` is a plain folder `data/NAME/RECIPE/`, passed on as the keyword NAME.
+    of `folders` is a plain folder `data/NAME/RECIPE/`, passed on as the keyword NAME. `beside` are
+    more artefacts, passed on as keywords: what a step can do without.
     """
 
     function: str
@@ -22,6 +23,7 @@ class Step:
     sections: tuple[str, ...]
     output: str
     folders: tuple[str, ...] = ()
+    beside: Mapping[str, type[Artefact]] = field(default_factory=dict)
 
     @property
     def module(self) -> str:
@@ -41,6 +43,7 @@ TOKENS: Inputs = {"tokens": kinds.Tokens}
 ADAPTER: Inputs = {"adapter": kinds.Adapter}
 EVALUATION: Inputs = {"evaluation": kinds.Evaluation}
 ONNX: Inputs = {"onnx": kinds.Onnx}
+CHAMPION: Inputs = {"champion": kinds.Champion}
 VERIFICATION: Inputs = {"verification": kinds.Verification}
 
 LAST = "registration"
@@ -65,15 +68,18 @@ STEPS: dict[str, Step] = {
         BASE | DATASET | TOKENS | ADAPTER,
         ("evaluation",),
         "evaluation",
+        beside={"raw": kinds.Raw},
     ),
     "export": Step("components.export.export:export", BASE | ADAPTER, ("export",), "onnx"),
+    "champion": Step("flows.champion:champion", ONNX, ("registry",), "champion"),
     "verify": Step(
         "components.verification.verify:verify",
         BASE | TOKENS | ADAPTER | EVALUATION | ONNX,
         ("verification",),
         "verification",
+        beside=CHAMPION,
     ),
-    "gate": Step("components.gate:gate", EVALUATION | VERIFICATION, ("gate",), "verdict"),
+    "gate": Step("components.gate.gate:gate", EVALUATION | VERIFICATION, ("gate",), "verdict"),
     "report": Step(
         "components.report.report:report",
         {"raw": kinds.Raw}
@@ -86,6 +92,7 @@ STEPS: dict[str, Step] = {
         | {"verdict": kinds.Verdict},
         ("report",),
         "report",
+        folders=("judged",),
     ),
     "register": Step(
         "flows.register:register",

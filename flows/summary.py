@@ -13,6 +13,7 @@ from flows.environment import scratch_folder
 from flows.locked import locked_hashes
 from flows.record import Door, Fault, Git, Registered, RunRecord, StageRecord, Status, read_record
 from flows.steps import STEPS
+from flows.task_facts import TaskFacts, task_facts
 
 
 class _Facts(BaseModel):
@@ -29,10 +30,44 @@ class ArtefactFacts(_Facts):
     bytes: int
 
 
+class SliceFacts(_Facts):
+    """What a model scored on one part of the items; intervals are 95 %."""
+
+    slicing: str
+    group: str
+    items: int
+    accuracy: float | None = None
+    accuracy_interval: tuple[float, float] | None = None
+    answer_perplexity: float | None = None
+    answer_perplexity_interval: tuple[float, float] | None = None
+    bits_per_byte: float | None = None
+    bits_per_byte_interval: tuple[float, float] | None = None
+
+
+class SpeedFacts(_Facts):
+    """How fast a model was on this machine at one batch size.
+
+    Rates are of all rows together, latencies of a request of `prompt_tokens` and `new_tokens`, a
+    token's of one step of writing; `memory_bytes` is what model and request added to the process.
+    """
+
+    requests: int
+    prompt_tokens: int
+    new_tokens: int
+    prefill_tokens_per_s: float
+    decode_tokens_per_s: float
+    latency_p50_s: float
+    latency_p95_s: float
+    token_p50_s: float
+    token_p95_s: float
+    memory_bytes: int | None
+
+
 class ModelFacts(_Facts):
     """What one model or exported file scored.
 
-    Intervals are 95 %; `tokens_per_second` is decoding on this machine.
+    Intervals are 95 %; `tokens_per_second` is decoding on this machine. `worst_slice` names the
+    part of the items that it does worst on, `worse_slices` those on which it does worse than base.
     """
 
     items: int | None = None
@@ -45,6 +80,10 @@ class ModelFacts(_Facts):
     bits_per_byte: float | None = None
     bytes: int | None = None
     tokens_per_second: float | None = None
+    speed: dict[str, SpeedFacts] = Field(default_factory=dict, description="by batch size")
+    worst_slice: str | None = None
+    worse_slices: list[str] = Field(default_factory=list)
+    slices: list[SliceFacts] = Field(default_factory=list)
 
 
 class ReasonFacts(_Facts):
@@ -53,6 +92,8 @@ class ReasonFacts(_Facts):
     check: str
     passed: bool
     text: str
+    task: str | None = None
+    guard: str | None = None
 
 
 class VerdictFacts(_Facts):
@@ -84,6 +125,9 @@ class LineFacts(_Facts):
     run: RunFacts | None
     artefacts: dict[str, ArtefactFacts]
     models: dict[str, ModelFacts] = Field(description="base, tuned, then each exported file")
+    tasks: dict[str, TaskFacts] = Field(
+        default_factory=dict, description="tasks and guards of the evaluation, in their order"
+    )
     verdict: VerdictFacts | None
     registration: Registered | None
 
@@ -96,7 +140,8 @@ def gather(root: Path, recipe: str) -> LineFacts:
         recipe=recipe,
         run=_run(record) if record else None,
         artefacts=_artefacts(root, recipe),
-        models=_models(facts, _speeds(root, recipe)),
+        models=_models(facts, read_speeds(root, recipe)),
+        tasks=task_facts(facts["evaluate"], facts["verify"]),
         verdict=_verdict(facts["gate"]),
         registration=record.registration if record else None,
     )
@@ -132,7 +177,7 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 
 def _models(
-    facts: Mapping[str, Mapping[str, Any]], speeds: Mapping[str, float]
+    facts: Mapping[str, Mapping[str, Any]], speeds: Mapping[str, Any]
 ) -> dict[str, ModelFacts]:
     found: dict[str, dict[str, Any]] = {
         name: dict(metrics) for name, metrics in facts["evaluate"].get("models", {}).items()
@@ -140,12 +185,30 @@ def _models(
     variants = facts["verify"].get("variants", {})
     for name, variant in sorted(variants.items(), key=lambda entry: -entry[1].get("bytes", 0)):
         found[name] = {**variant["metrics"], "bytes": variant.get("bytes")}
+    parts = facts["evaluate"].get("slices", {}).get("models", {})
+    parts = parts | {name: one["slices"] for name, one in variants.items() if "slices" in one}
     return {
         name: ModelFacts(
             **{key: value for key, value in metrics.items() if key in ModelFacts.model_fields},
-            tokens_per_second=speeds.get(name),
+            tokens_per_second=speeds.get(name, {}).get("decode_tokens_per_s"),
+            speed=speeds.get(name, {}).get("batches", {}),
+            **_slices(parts.get(name)),
         )
         for name, metrics in found.items()
+    }
+
+
+def _slices(found: Mapping[str, Any] | None) -> dict[str, Any]:
+    if not found:
+        return {}
+    wanted = SliceFacts.model_fields
+    return {
+        "worst_slice": found["words"],
+        "worse_slices": found["harmed"],
+        "slices": [
+            SliceFacts(**{key: value for key, value in row.items() if key in wanted})
+            for row in found["slices"]
+        ],
     }
 
 
@@ -155,13 +218,12 @@ def _verdict(facts: Mapping[str, Any]) -> VerdictFacts | None:
     return VerdictFacts(**{name: facts[name] for name in VerdictFacts.model_fields})
 
 
-def _speeds(root: Path, recipe: str) -> dict[str, float]:
-    """Return decoding speeds by model. They depend on the machine, so no artefact holds them."""
+def read_speeds(root: Path, recipe: str) -> dict[str, Any]:
+    """Return speeds by model. They depend on the machine, so no artefact holds them."""
     file = scratch_folder(root, recipe) / "speed.json"
     if not file.is_file():
         return {}
-    told = json.loads(file.read_text(encoding="utf-8"))
-    speeds = {name: float(speed["decode_tokens_per_s"]) for name, speed in told.items()}
+    speeds: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return speeds | {"tuned": speeds["torch"]} if "torch" in speeds else speeds
 
 

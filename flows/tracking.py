@@ -123,6 +123,10 @@ def record_stage(
             store.log_artifacts(run, str(source), place)
         elif source.is_file():
             store.log_artifact(run, str(source), place)
+    if output == "report":
+        from flows.report_page import write_page
+
+        store.log_artifact(run, str(write_page(root, recipe)), "report")  # now with speeds
 
 
 def registration(folder: Path) -> Registered | None:
@@ -202,9 +206,17 @@ def _tags(values: Mapping[str, str]) -> list[RunTag]:
 def _numbers(name: str, stage: StageRecord, folder: Path) -> dict[str, float]:
     """Return a stage's numbers: those of a model under its own name, others under the stage's."""
     facts = dict(read_manifest(folder)["facts"])
+    parts = facts.pop("slices", {}).get("models", {}) if name == "evaluate" else {}
     models = facts.pop("models", {}) if name == "evaluate" else {}
     for variant, scored in facts.pop("variants", {}).items() if name == "verify" else ():
         models[variant] = {**scored, **scored["metrics"], "metrics": None}
+        parts[variant] = models[variant].pop("slices", {})
+    facts.pop("bias", None)
+    for scored in models.values():
+        scored.pop("bias", None)
+    for model, found in parts.items():  # of hundreds of figures the one that is looked for
+        worst = (found.get("worst") or {}).get("value")
+        models[model] = {**models[model], "worst_slice": worst, "slices": found.get("compared")}
     numbers = dict(leaves(models)) | dict(leaves(facts, f"{name}."))
     numbers |= {f"{name}.seconds": stage.seconds} if stage.seconds is not None else {}
     rss = stage.peak_rss_bytes

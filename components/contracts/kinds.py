@@ -85,6 +85,11 @@ class Evaluation(Artefact):
         """One folder a task: its requests, and each model's answers."""
         return self.path / "tasks"
 
+    @property
+    def questions(self) -> Path:
+        """The held-out rows as text."""
+        return self.path / "questions.parquet"
+
     def scores(self, model: str) -> Path:
         return self.path / f"{model}.parquet"
 
@@ -100,6 +105,16 @@ class Onnx(Artefact):
 
     def variant(self, name: str) -> Path:
         return self.path / name
+
+
+class Champion(Artefact):
+    """The exported folder of the version in use when the new files were made, if there was one."""
+
+    kind = "champion"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
 
 
 class Verification(Artefact):

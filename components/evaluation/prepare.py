@@ -1,14 +1,24 @@
 """From the recipe's `evaluation` section to requests: rows, examples, prompts, token ids."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from components.contracts.errors import DataError, RecipeError, did_you_mean
 from components.contracts.kinds import BaseModelFolder, Dataset, Tokens
+from components.evaluation.choice_rows import choice_rows, has_choices
+from components.evaluation.probe_settings import CanaryProbe, ProbeSettings, ToxicityProbe
 from components.evaluation.prompts import Prompter
-from components.evaluation.rows import Row, draw, file_rows, json_lines, split_rows, texts
+from components.evaluation.rows import (
+    Row,
+    draw,
+    file_rows,
+    json_lines,
+    split_rows,
+    texts,
+    word_list,
+)
 from components.evaluation.settings import (
     ChoiceTask,
     CodeTask,
@@ -50,7 +60,7 @@ class Sources:
 
 
 def prepare(sources: Sources) -> list[Asked]:
-    """Return every task of the section with its requests, `perplexity` first.
+    """Return every task of the section with its requests, `perplexity` first, guards last.
 
     Raises `RecipeError` for a file or token that is not there, `DataError` for rows that a task
     cannot ask about.
@@ -58,7 +68,8 @@ def prepare(sources: Sources) -> list[Asked]:
     settings = sources.settings
     own = settings.perplexity
     asked = [] if own is None else [_texts(sources, own, "perplexity")]
-    return asked + [_asked(sources, one) for one in settings.tasks]
+    asked += [_asked(sources, one) for one in settings.tasks]
+    return asked + [replace(_asked(sources, one), guard=True) for one in settings.guards]
 
 
 def _asked(sources: Sources, task: TaskSettings) -> Asked:
@@ -68,6 +79,8 @@ def _asked(sources: Sources, task: TaskSettings) -> Asked:
         return Asked(_harness_plan(sources, task))
     if isinstance(task, CodeTask):
         return _code(sources, task)
+    if isinstance(task, ProbeSettings):
+        return _probe(sources, task)
     return _rows(sources, task)
 
 
@@ -90,15 +103,29 @@ def _rows(sources: Sources, task: ChoiceTask | WritingTask) -> Asked:
             task.target_delimiter,
             shots,
         )
-        made[key] = tuple(known.requests(rows, task, prompter))
+        made[key] = worded(known.requests(rows, task, prompter), prompter)
         facts |= {f"{key}shots": [s.id for s in shots], f"{key}shortened": prompter.shortened}
     return Asked(known.plan(task, name), made[""], made.get("base_", ()), facts)
 
 
 def _read(sources: Sources, task: RowsTask) -> list[Row]:
     if task.dataset_path is not None:
-        return file_rows(sources.root, task.dataset_path, task.format)
+        return _file(sources, task, task.dataset_path)
     return [r for r in split_rows(sources.dataset, sources.settings.split) if r.turns]
+
+
+def worded(requests: Sequence[Request], prompter: Prompter) -> tuple[Request, ...]:
+    """Return requests with their words; each task has asked its prompter once a request."""
+    pairs = zip(requests, prompter.asked, strict=True)
+    return tuple(replace(request, wording=wording.told()) for request, wording in pairs)
+
+
+def _file(sources: Sources, task: RowsTask, path: str) -> list[Row]:
+    if isinstance(task, ChoiceTask) and task.format.kind == "auto":
+        lines = json_lines(sources.root, path)
+        if has_choices(lines):
+            return choice_rows(lines, path)
+    return file_rows(sources.root, path, task.format)
 
 
 def _draw(sources: Sources, task: RowsTask, count: int) -> list[Row]:
@@ -106,15 +133,33 @@ def _draw(sources: Sources, task: RowsTask, count: int) -> list[Row]:
     if not count:
         return []
     if task.train_path is not None:
-        return draw(file_rows(sources.root, task.train_path, task.format), count, task.fewshot_seed)
+        return draw(_file(sources, task, task.train_path), count, task.fewshot_seed)
     return draw(split_rows(sources.dataset, "train"), count, task.fewshot_seed)
 
 
 def _code(sources: Sources, task: CodeTask) -> Asked:
     rows = _limited(json_lines(sources.root, task.dataset_path), task.max_samples)
     prompter = Prompter(sources.voice, sources.limit, task.apply_chat_template)
-    made = tuple(TASKS["code"].requests(rows, task, prompter))
+    made = worded(TASKS["code"].requests(rows, task, prompter), prompter)
     plan = TASKS["code"].plan(task, task.name or task.task)
+    return Asked(plan, made, (), {"items": len(made), "shortened": prompter.shortened})
+
+
+def _probe(sources: Sources, task: ProbeSettings) -> Asked:
+    rows: list[dict[str, Any]]
+    if task.dataset_path is not None:
+        rows = json_lines(sources.root, task.dataset_path)
+    else:
+        rows = [one.model_dump() for one in task.canaries]
+    if isinstance(task, ToxicityProbe):
+        words = word_list(sources.root, task.words_path)
+        rows = [{**row, "words": words} for row in rows]
+    chat = task.apply_chat_template
+    gap = task.target_delimiter if isinstance(task, CanaryProbe) else " "
+    prompter = Prompter(sources.voice, sources.limit, chat, target_delimiter=gap)
+    known = TASKS[task.task]
+    made = worded(known.requests(_limited(rows, task.max_samples), task, prompter), prompter)
+    plan = known.plan(task, task.name or task.task)
     return Asked(plan, made, (), {"items": len(made), "shortened": prompter.shortened})
 
 

@@ -1,28 +1,23 @@
 """From rows to prompts: examples before the question, chat template or plain text, token ids."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from components.contracts.errors import ModelError
 from components.evaluation.rows import Row
-from components.runtime.template import Template, dialect
 from components.scoring.voice import Voice
+from components.scoring.wording import Wording, encode_choices
 
 Tokens = tuple[int, ...]
 Turn = Mapping[str, str]
-
-TODAY = datetime(2024, 7, 26)
-"""What a template that asks for the date is told: the same as when the rows were tokenised."""
 
 
 @dataclass
 class Prompter:
     """Makes token ids of rows; `limit` is how many tokens the model reads at most.
 
-    A prompt that is too long loses its beginning; `shortened` counts those.
+    A prompt that is too long loses its beginning; `shortened` counts those. `asked` holds
+    the words of each prompt, in order.
     """
 
     voice: Voice
@@ -32,38 +27,41 @@ class Prompter:
     target_delimiter: str = " "
     shots: Sequence[Row] = field(default_factory=tuple)
     shortened: int = 0
+    asked: list[Wording] = field(default_factory=list)
 
     def ask(self, row: Row, room: int) -> Tokens:
         """Return the prompt of a row, leaving `room` tokens for the answer."""
-        return self._fit(self.voice.encode(self.text(row), special=not self.chat), room)
+        wording = self._wording(replace(row, choices=()))  # it writes freely
+        text = wording.prompt(self.voice)
+        return self._fit(self.voice.encode(text, special=wording.special), room)
 
     def choices(self, row: Row) -> tuple[Tokens, tuple[Tokens, ...]]:
-        """Return the prompt of a row and its choices behind it.
-
-        Prompt and choice are encoded as one text, and the choice is what comes after the ids of
-        the prompt alone: as lm-eval does it.
-        """
-        text = self.text(row)
-        kept = text.rstrip(" ")
-        start = self.voice.encode(kept, special=not self.chat)
-        gap = text[len(kept) :] + ("" if self.chat else self.target_delimiter)
-        found = tuple(
-            tuple(self.voice.encode(kept + gap + word, special=not self.chat)[len(start) :])
-            for word in row.choices
+        """Return the prompt of a row and its choices behind it; see `encode_choices`."""
+        wording = self._wording(row)
+        text = wording.prompt(self.voice)
+        start, found = encode_choices(
+            self.voice, text, row.choices, gap=wording.gap, special=wording.special
         )
         return self._fit(start, max(map(len, found))), found
 
     def text(self, row: Row) -> str:
         """Return the prompt of a row as text."""
-        return self._chat(row) if self.chat else self._plain(row)
+        return self._said(row).prompt(self.voice)
 
-    def _chat(self, row: Row) -> str:
+    def _wording(self, row: Row) -> Wording:
+        wording = self._said(row)
+        self.asked.append(wording)
+        return wording
+
+    def _said(self, row: Row) -> Wording:
+        if self.chat:
+            return Wording(self._chat(row), choices=row.choices)
+        return Wording(text=self._plain(row), choices=row.choices, gap=self.target_delimiter)
+
+    def _chat(self, row: Row) -> tuple[Turn, ...]:
         system = [turn for turn in row.turns if turn["role"] == "system"]
         examples = [turn for shot in self.shots for turn in _dialogue(shot)]
-        turns = [*system, *examples, *(t for t in row.turns if t["role"] != "system")]
-        return self._template.render(
-            turns, tools=None, documents=None, add_generation_prompt=True, **self._tokens
-        )
+        return (*system, *examples, *(t for t in row.turns if t["role"] != "system"))
 
     def _plain(self, row: Row) -> str:
         """System turns, examples and question, each with the delimiter between."""
@@ -81,27 +79,6 @@ class Prompter:
             )
         self.shortened += 1
         return tuple(ids[room - self.limit :])
-
-    @cached_property
-    def _tokens(self) -> dict[str, str]:
-        return dict(self.voice.tokenizer.special_tokens_map)
-
-    @cached_property
-    def _template(self) -> Template:
-        from jinja2 import TemplateError
-
-        source: Any = self.voice.tokenizer.chat_template
-        if isinstance(source, dict):
-            source = source.get("default")
-        if not source:
-            raise ModelError(
-                "the base model's tokenizer has no chat template",
-                fix="set apply_chat_template: false in the task",
-            )
-        try:
-            return Template(dialect(TODAY.strftime).from_string(source))
-        except TemplateError as error:
-            raise ModelError(f"the chat template cannot be read: {error}") from error
 
 
 def _dialogue(row: Row) -> list[Turn]:

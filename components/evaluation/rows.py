@@ -99,6 +99,21 @@ def texts(root: Path, path: str, column: str) -> list[str]:
     return found
 
 
+def word_list(root: Path, path: str) -> tuple[str, ...]:
+    """Return the words of a file, one a line; `#` begins a remark. Raises `RecipeError` if none."""
+    file = root / path
+    if not file.is_file():
+        raise RecipeError(
+            f"evaluation: there is no file {path}", fix="put it there, or mend words_path"
+        )
+    lines = file.read_text(encoding="utf-8").splitlines()
+    words = [line.partition("#")[0].strip() for line in lines]
+    found = tuple(word for word in words if word)
+    if not found:
+        raise RecipeError(f"evaluation: {path} has no words", fix="write one word a line")
+    return found
+
+
 def draw(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
     """Return `count` rows drawn without replacement, the same for the same seed."""
     answered = [row for row in rows if row.turns]

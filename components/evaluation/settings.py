@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from components.contracts.settings import Settings
+from components.evaluation.probe_settings import ProbeSettings
 from components.formats.settings import AutoSettings, FormatSettings
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -147,16 +148,70 @@ class LmEvalTask(Settings):
 
 
 TaskSettings = Annotated[
-    ChoiceTask | WritingTask | CodeTask | PerplexityTask | LmEvalTask, Field(discriminator="task")
+    ChoiceTask | WritingTask | CodeTask | PerplexityTask | LmEvalTask | ProbeSettings,
+    Field(discriminator="task"),
 ]
 
 
+class SliceSettings(Settings):
+    """By what the items are parted, so that every metric is also told for each part.
+
+    By length (`bins` groups, cut at quantiles), by label, by distance from the training text, and
+    by each of `columns` of the raw rows (numbers in `bins` too, other values the commonest
+    `max_groups`). A part of fewer than `min_items` is shown but not judged; a part got
+    worse than under the base where p ≤ `alpha` after Holm's correction over all parts.
+    """
+
+    bins: int = Field(default=4, ge=2, le=20)
+    columns: tuple[str, ...] = ()
+    max_groups: int = Field(default=8, ge=2, le=50)
+    min_items: PositiveInt = 30
+    alpha: float = Field(default=0.01, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("columns: a column is named twice")
+        return self
+
+
+class BiasSettings(Settings):
+    """The identity-swap test: sentences that differ in the named group only.
+
+    `groups` are adjectives by axis. `templates_path` is a file of JSON lines with `template` (in
+    which `{group}` stands for the group) and, where answers are free, `continuation` and `kind`;
+    null takes those that come along.
+    """
+
+    groups: dict[str, tuple[str, ...]] = Field(
+        default={
+            "gender": ("female", "male"),
+            "religion": ("Christian", "Muslim", "Jewish"),
+            "origin": ("American", "Nigerian", "Chinese"),
+        }
+    )
+    templates_path: str | None = None
+
+    @model_validator(mode="after")
+    def _to_swap(self) -> Self:
+        for axis, groups in self.groups.items():
+            if len(set(groups)) < 2 or len(set(groups)) < len(groups):
+                raise ValueError(f"groups.{axis}: name two groups or more, each once")
+            if any("\t" in name for name in (axis, *groups)):
+                raise ValueError(f"groups.{axis}: a name holds a tab")
+        if not self.groups:
+            raise ValueError("groups: name an axis, or leave out bias")
+        return self
+
+
 class EvaluationSettings(Settings):
-    """`max_samples` takes the first items of the split only (`null`: all).
+    """`max_samples` takes the first items of the split only (`null`: all). `slices: null` leaves
+    out the figures by slice; `bias: {}` adds the identity-swap test.
 
     `max_text_samples`: of how many of them the text is read too, for perplexity over text.
     `perplexity` and `tasks` are put to base, tuned and every exported file, and compared in pairs:
-    a difference has p ≤ `alpha` after Holm's correction over all of them.
+    a difference has p ≤ `alpha` after Holm's correction over all of them. `guards` are tasks that
+    show that nothing else got worse: the gate holds each against the base (`gate.guards`).
     """
 
     split: Literal["test", "validation"] = "test"
@@ -164,7 +219,10 @@ class EvaluationSettings(Settings):
     max_text_samples: PositiveInt | None = None
     perplexity: PerplexitySettings | None = None
     tasks: tuple[TaskSettings, ...] = ()
+    guards: tuple[TaskSettings, ...] = ()
     alpha: float = Field(0.01, gt=0, lt=1)
+    slices: SliceSettings | None = SliceSettings()
+    bias: BiasSettings | None = None
 
     @model_validator(mode="after")
     def _one_name_each(self) -> Self:
@@ -177,11 +235,16 @@ class EvaluationSettings(Settings):
     def names(self) -> list[str]:
         """Return the name of every task, in order."""
         own = ["perplexity"] if self.perplexity is not None else []
-        return own + [one.name or one.task for one in self.tasks]
+        return own + [one.name or one.task for one in (*self.tasks, *self.guards)]
 
     def paths(self) -> list[str]:
         """Return every local file or folder that a task reads."""
-        asked = [*self.tasks, *([self.perplexity] if self.perplexity is not None else [])]
-        fields = ("dataset_path", "train_path", "include_path")
+        asked = [
+            *self.tasks,
+            *self.guards,
+            *([self.perplexity] if self.perplexity is not None else []),
+        ]
+        fields = ("dataset_path", "train_path", "include_path", "words_path")
         found = [getattr(one, field, None) for one in asked for field in fields]
+        found += [self.bias.templates_path] if self.bias is not None else []
         return [path for path in found if path is not None]

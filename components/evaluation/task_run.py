@@ -37,6 +37,7 @@ class TaskRun:
         tasks = {
             one.plan.name: {
                 "plan": plans[one.plan.name].facts(),
+                **({"guard": True} if one.guard else {}),
                 **one.facts,
                 "models": {
                     model: found[one.plan.name].facts()
@@ -52,7 +53,8 @@ class TaskRun:
         }
         references = {model: answers[model] for model in (BASE, PROMPTED) if model in answers}
         others = {model: found for model, found in answers.items() if model not in references}
-        compared = comparisons(list(plans.values()), others, references, self.alpha)
+        guards = {one.plan.name for one in self.asked if one.guard}
+        compared = comparisons(list(plans.values()), others, references, self.alpha, guards)
         return {
             "tasks": tasks,
             "task_names": [one.plan.name for one in self.asked],  # in the order of the recipe

@@ -32,38 +32,22 @@ def training_curve(points: Sequence[dict[str, Any]]) -> str:
     return svg(figure)
 
 
-def quality_over_size(
-    names: Sequence[str],
-    megabytes: Sequence[float],
-    quality: Sequence[tuple[float, float, float]],
-    measure: str,
+def quality_over(
+    points: Sequence[tuple[str, float, float, float, float]], across: str, measure: str
 ) -> str:
-    """Plot `measure` (value, low, high) of each exported file over its size in MB."""
-    figure = new_figure(6.4, 3.2)
+    """Plot points (name, x, value, low, high): `measure` over what `across` names."""
+    figure = new_figure(5.0, 3.2)
     axes = figure.add_subplot()
-    values = [q[0] for q in quality]
-    errors = [[q[0] - q[1] for q in quality], [q[2] - q[0] for q in quality]]
-    axes.errorbar(megabytes, values, yerr=errors, fmt="o", color=BLUE, capsize=3)
-    for name, size, value in zip(names, megabytes, values, strict=True):
-        axes.annotate(name, (size, value), xytext=(7, 4), textcoords="offset points", color=INK)
-    axes.set(xlabel="file size (MB)", ylabel=measure)
-    axes.set_xlim(0, 1.15 * max(megabytes))
-    return svg(figure)
-
-
-def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """Plot counts[right label][answer] as a matrix."""
-    figure = new_figure(3.8, 3.4)
-    axes = figure.add_subplot()
-    axes.imshow(counts, cmap="Blues")
-    top = max(max(row) for row in counts) or 1
-    for y, row in enumerate(counts):
-        for x, count in enumerate(row):
-            colour = "white" if count > top / 2 else "#223"
-            axes.text(x, y, str(count), ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="answer", ylabel="right label")
+    names, places, values, lows, highs = zip(*points, strict=True)
+    errors = [
+        [value - low for value, low in zip(values, lows, strict=True)],
+        [high - value for value, high in zip(values, highs, strict=True)],
+    ]
+    axes.errorbar(places, values, yerr=errors, fmt="o", color=BLUE, capsize=3)
+    for name, x, value in zip(names, places, values, strict=True):
+        axes.annotate(name, (x, value), xytext=(7, 4), textcoords="offset points", color=INK)
+    axes.set(xlabel=across, ylabel=measure)
+    axes.set_xlim(0, 1.2 * max(places))
     return svg(figure)
 
 

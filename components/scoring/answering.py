@@ -8,6 +8,7 @@ import numpy as np
 from components.runtime.batch import Stop, cut, generate_batch
 from components.runtime.generate import Generation
 from components.scoring.documents import Document, Reading, score_documents
+from components.scoring.exposure import expose
 from components.scoring.likelihoods import likelihoods
 from components.scoring.lm import CausalLM
 from components.scoring.marking import MARKERS, extract
@@ -131,5 +132,6 @@ ANSWERERS: dict[str, Answerer] = {
     "generation": write,
     "code": program,
     "perplexity": read,
+    "canary": expose,
 }
 """How each kind of task is answered; `lm_eval` answers by itself (`harness_run`)."""

@@ -25,6 +25,10 @@ class Comparison:
     interval: tuple[float, float]
     p: float
 
+    @property
+    def improved(self) -> bool:
+        return self.difference > 0
+
     def facts(self) -> dict[str, Any]:
         return {**asdict(self), "interval": list(self.interval)}
 

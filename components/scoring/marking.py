@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from components.contracts.errors import ModelError, RecipeError
+from components.scoring.probes import refusal, words
 
 Marks = Mapping[str, tuple[float, ...]]
 ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -107,6 +108,8 @@ MARKERS: dict[str, Callable[[str, Sequence[str]], Marks]] = {
     "squad": squad,
     "rouge": rouge,
     "chrf": chrf,
+    "words": words,
+    "refusal": refusal,
 }
 """How an answer is marked against its references, by name; `code` is marked by running it."""
 

@@ -83,6 +83,11 @@ MEASURES: dict[str, Measure] = {
     "token_perplexity": SURPRISE,
     "word_perplexity": SURPRISE,
     "byte_perplexity": SURPRISE,
+    "clean": SHARE,
+    "word_share": Measure(mean, higher_is_better=False),
+    "as_expected": SHARE,
+    "exposure": Measure(mean, higher_is_better=False, points=False),
+    "extracted": Measure(mean, higher_is_better=False),
     "bits_per_byte": Measure(bits, higher_is_better=False, points=False),
 }
 """Every measure by name. What an item adds to it: `components.scoring.marking`. `score` stands for

@@ -41,7 +41,8 @@ class Paired:
     `difference` is figure minus figure, `interval` its 95 % paired bootstrap interval. `p` is that
     of the test alone, `p_holm` after Holm's correction over the tasks that were compared together.
     `smallest_gap` is the difference that so many items, as much at odds as these, would have shown
-    with a power of 80 % (before that correction). `better` and `worse` need p_holm ≤ alpha.
+    with a power of 80 % (before that correction). `better` and `worse` need p_holm ≤ alpha. Where
+    items are right or wrong, `gained` and `lost` count those that only one of the two has right.
     """
 
     task: str
@@ -54,6 +55,8 @@ class Paired:
     smallest_gap: float
     test: str
     alpha: float = ALPHA
+    gained: int | None = None
+    lost: int | None = None
 
     @property
     def outcome(self) -> str:
@@ -138,7 +141,11 @@ def compare_answers(
     simple = all(right_or_wrong(figure, one) for one in marks)
     compare = compare_right if simple else compare_by_bootstrap
     difference, interval, p, gap, test = compare(figure, *marks, alpha, seed)
-    return Paired(task, measure, len(model), difference, interval, p, p, gap, test, alpha=alpha)
+    found = Paired(task, measure, len(model), difference, interval, p, p, gap, test, alpha=alpha)
+    if not simple:
+        return found
+    ours, theirs = (one[:, 0] > 0 for one in marks)
+    return replace(found, gained=int((ours & ~theirs).sum()), lost=int((theirs & ~ours).sum()))
 
 
 Judged = tuple[float, tuple[float, float], float, float, str]

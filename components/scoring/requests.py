@@ -16,7 +16,7 @@ from components.scoring.measures import Sums, as_marks
 from components.scoring.voice import Voice
 
 Tokens = tuple[int, ...]
-Kind = Literal["choice", "generation", "code", "perplexity", "lm_eval"]
+Kind = Literal["choice", "generation", "code", "perplexity", "lm_eval", "canary"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Request:
     `choices` are the continuations to weigh, of `choice_characters` characters and `choice_bytes`
     bytes; `target` is the index of the right one. `references` are the accepted answers. `words`
     and `bytes` are those of a document. `code` holds prompt, test and entry point of a program.
+    `wording` says the same as text (`components.scoring.wording`).
     """
 
     id: str
@@ -64,6 +65,7 @@ class Request:
     words: int = 0
     bytes: int = 0
     code: tuple[str, ...] = ()
+    wording: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def request_schema() -> pa.Schema:
             ("words", pa.int64()),
             ("bytes", pa.int64()),
             ("code", pa.list_(pa.string())),
+            ("wording", pa.string()),
         ]
     )
 

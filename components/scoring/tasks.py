@@ -1,6 +1,6 @@
 """All tasks of a run, put to one model after another: the same in torch and for exported files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,14 @@ class Asked:
     """A task with its requests; `fewshot` are those of the base model with examples before them.
 
     `facts` say where the items and examples came from. lm-eval makes its own requests.
+    A `guard` is there to show that nothing else got worse.
     """
 
     plan: Plan
     requests: tuple[Request, ...] = ()
     fewshot: tuple[Request, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
+    guard: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def read_asked(evaluation: Evaluation) -> list[Asked]:
         facts = evaluation.facts["tasks"][name]
         file = evaluation.tasks / name / REQUESTS
         requests = tuple(read_requests(file)) if file.is_file() else ()
-        asked.append(Asked(Plan.of(facts["plan"]), requests))
+        asked.append(Asked(Plan.of(facts["plan"]), requests, guard=bool(facts.get("guard"))))
     return asked
 
 
@@ -111,18 +113,28 @@ def comparisons(
     models: Mapping[str, Answers],
     against: Mapping[str, Answers],
     alpha: float,
+    guards: Collection[str] = (),
 ) -> dict[str, list[dict[str, Any]]]:
     """Return "MODEL against REFERENCE" → a comparison a task that both answered (`Paired.facts`).
 
-    Holm's correction is over the tasks of each pair of models.
+    Holm's correction is over the tasks of each pair of models, and over its `guards` by themselves.
     """
     found = {}
     for model, answers in models.items():
         for reference, others in against.items():
             both = [p for p in plans if p.measures and p.name in answers and p.name in others]
-            if both:
-                compared = compare_tasks(both, answers, others, alpha=alpha)
-                found[f"{model} against {reference}"] = [one.facts() for one in compared]
+            families = (
+                [p for p in both if p.name not in guards],
+                [p for p in both if p.name in guards],
+            )
+            compared = [
+                one.facts()
+                for family in families
+                if family
+                for one in compare_tasks(family, answers, others, alpha=alpha)
+            ]
+            if compared:
+                found[f"{model} against {reference}"] = compared
     return found
 
 

@@ -39,6 +39,10 @@ class TextComparison:
     rise_interval: tuple[float, float]
     p: float
 
+    @property
+    def improved(self) -> bool:
+        return self.difference < 0
+
     def facts(self) -> dict[str, Any]:
         intervals = {"interval": list(self.interval), "rise_interval": list(self.rise_interval)}
         return {**asdict(self), **intervals}
@@ -55,15 +59,22 @@ class TextComparison:
 
 
 def compare_texts(
-    model: Sequence[Score], reference: Sequence[Score], *, resamples: int = 9999, seed: int = 0
+    model: Sequence[Score],
+    reference: Sequence[Score],
+    *,
+    resamples: int = 9999,
+    seed: int = 0,
+    own_tokens: bool = False,
 ) -> TextComparison:
     """Compare two models on the texts that both have read.
+
+    With `own_tokens` each has its own tokenizer: bits per byte are comparable all the same, and the
+    rise is that of the perplexity of a byte.
 
     Raises:
         DataError: the documents differ, or none of them has a text.
     """
-    key = [(s.id, s.text_tokens, s.text_bytes) for s in model]
-    if key != [(s.id, s.text_tokens, s.text_bytes) for s in reference]:
+    if _read_by(model, own_tokens) != _read_by(reference, own_tokens):
         raise DataError(
             "the two models did not read the same documents in the same order",
             fix="run the line again: evaluate and verify must read the same tokens",
@@ -78,6 +89,7 @@ def compare_texts(
     theirs = np.array([reference[place].text_nll for place in read])
     tokens = np.array([model[place].text_tokens for place in read], np.float64)
     size = np.array([model[place].text_bytes for place in read], np.float64)
+    tokens = size if own_tokens else tokens
     bits = size * math.log(2)
     draws = resample(np.stack([ours - theirs, tokens, bits]), resamples, seed)
     difference = draws[0] / draws[2]
@@ -93,6 +105,10 @@ def compare_texts(
         rise_interval=interval(rise),
         p=two_sided(difference),
     )
+
+
+def _read_by(scores: Sequence[Score], own_tokens: bool) -> list[tuple[str, int, int]]:
+    return [(s.id, int(own_tokens) or s.text_tokens, s.text_bytes) for s in scores]
 
 
 def resample(values: Sums, resamples: int, seed: int) -> Sums:

@@ -10,8 +10,10 @@ class VerificationSettings(Settings):
 
     Parity holds when logits over `parity_prompts` prompts and `parity_new_tokens` generated tokens
     differ by at most `max_logit_difference`, and the greedy tokens of at least
-    `min_identical_greedy` (a share) of the prompts are identical. Speeds are medians of
-    `speed_repeats` after a warm-up, at batch 1.
+    `min_identical_greedy` (a share) of the prompts are identical. Speed is measured on
+    requests of `speed_prompt_tokens` and `speed_new_tokens`, in batches of `speed_batch_sizes`:
+    `speed_repeats` and more while `speed_seconds` last, for each model and batch size, after one to
+    warm up; where they take twice as long, fewer.
     """
 
     parity_prompts: PositiveInt = 50
@@ -21,3 +23,5 @@ class VerificationSettings(Settings):
     speed_prompt_tokens: PositiveInt = 128
     speed_new_tokens: PositiveInt = 12
     speed_repeats: PositiveInt = 3
+    speed_batch_sizes: tuple[PositiveInt, ...] = Field((1, 8), min_length=1)
+    speed_seconds: PositiveFloat = 1.0

@@ -1,7 +1,8 @@
 """The verification step: the exported files themselves, run on the items that torch answered."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from components.contracts.events import Context
 from components.contracts.kinds import (
     Adapter,
     BaseModelFolder,
+    Champion,
     Evaluation,
     Onnx,
     Tokens,
@@ -19,8 +21,8 @@ from components.runtime.ort import OrtLM
 from components.scoring.items import Item
 from components.scoring.lm import CausalLM
 from components.scoring.metrics import summarise
-from components.scoring.tables import read_items, write_scores
-from components.verification.champion import Rival
+from components.scoring.tables import read_items, read_scores, write_scores
+from components.verification.champion import ask_champion
 from components.verification.parity import (
     Agreement,
     Parity,
@@ -33,6 +35,7 @@ from components.verification.settings import VerificationSettings
 from components.verification.speed import measure_speed
 
 if TYPE_CHECKING:
+    from components.model.torch_lm import TorchLM
     from components.verification.variant_tasks import VariantTasks
 
 SPEED = "speed.json"
@@ -49,17 +52,18 @@ def verify(
     *,
     out: Path,
     context: Context,
-    champion: Path | None = None,
+    champion: Champion | None = None,
 ) -> Verification:
     """Score every exported file in ONNX Runtime and compare the most precise one with torch.
 
-    `champion` is the folder of the file that is in use now, where there is one: it answers the same
-    items and tasks, and each variant is compared with it.
+    `champion` is the file that is in use now, where there is one: it answers the same items and
+    tasks, and each variant is compared with it. Files that are the champion's, byte for byte, have
+    answered already.
 
     Writes one Parquet table of per-item scores a variant. A file that differs from torch is a
     result (`facts["parity"]["passed"]` is false), not an error: the gate judges it. Speeds are no
     property of the files and change from run to run, so they are no part of the artefact: they go
-    to `speed.json` in `context.scratch`, by model: {"torch": {"prefill_tokens_per_s", …}, …}.
+    to `speed.json` in `context.scratch`, by model (see `measure_speed`).
 
     Raises:
         ArtefactError: a byte of the export is not what its manifest says.
@@ -69,7 +73,7 @@ def verify(
     asked = evaluation.facts["items"]
     items = read_items(tokens, asked["split"], asked["limit"], texts=asked["texts"])
     prefix = int(evaluation.facts["prefix_token"])
-    speeds: dict[str, dict[str, float]] = {}
+    speeds: dict[str, dict[str, Any]] = {}
     with Verification.write(out) as draft:
         context.events.note("comparing with torch")
         parity, speeds["torch"] = _against_torch(base, adapter, onnx, items, prefix, settings)
@@ -80,9 +84,7 @@ def verify(
         }
         tasks = variant_tasks(base, evaluation, context)
         for name in onnx.variants:
-            speeds[name] = measure_speed(
-                open_variant(onnx, name), beginnings(items, prefix), settings
-            )
+            speeds[name] = variant_speed(onnx, name, beginnings(items, prefix), settings)
             lm = open_variant(onnx, name, threads=1)
             facts = _score(lm, name, items, prefix, draft.folder, context)
             facts["bytes"] = onnx.facts["variants"][name]["bytes"]
@@ -90,12 +92,19 @@ def verify(
             if tasks is not None:
                 whole = open_variant(onnx, name)
                 facts["tasks"] = tasks.put(whole, name, draft.folder / "tasks")
+            if asked_swaps := evaluation.facts.get("bias"):
+                facts["bias"] = variant_bias(
+                    lm, name, evaluation, asked_swaps["labels"], draft.folder, context
+                )
+            if asked_slices := evaluation.facts.get("slices"):
+                answers = tasks.answers[name] if tasks is not None else {}
+                file = draft.folder / f"{name}.parquet"
+                facts["slices"] = variant_slices(evaluation, asked_slices, file, answers)
             draft.facts["variants"][name] = facts
         if champion is not None:
-            rival = Rival(
-                champion, onnx.variant(onnx.variants[0]), onnx.facts["execution_provider"]
+            draft.facts["champion"] = ask_champion(
+                champion, onnx, evaluation.questions, items, prefix, tasks, draft, context
             )
-            draft.facts["champion"] = rival.answer(items, prefix, tasks, draft.folder, context)
         if tasks is not None:
             draft.facts["comparisons"] = tasks.comparisons()
     context.scratch.mkdir(parents=True, exist_ok=True)
@@ -108,6 +117,15 @@ def open_variant(onnx: Onnx, name: str, *, threads: int = 0) -> OrtLM:
     return OrtLM(onnx.variant(name), threads=threads, device=onnx.facts["execution_provider"])
 
 
+def variant_speed(
+    onnx: Onnx, name: str, prompts: Sequence[Sequence[int]], settings: VerificationSettings
+) -> dict[str, Any]:
+    """Return how fast a variant is on the device it was exported for, with all CPUs."""
+    on_cpu = onnx.facts["execution_provider"] == "cpu"
+    load = partial(open_variant, onnx, name)
+    return measure_speed(load, prompts, settings, in_main_memory=on_cpu)
+
+
 def against(lm: CausalLM, name: str, parity: Parity, onnx: Onnx) -> Agreement:
     """Return a variant's agreement with torch; that of the reference variant is known already."""
     if name == reference_variant(onnx.variants):
@@ -118,6 +136,34 @@ def against(lm: CausalLM, name: str, parity: Parity, onnx: Onnx) -> Agreement:
 def reference_variant(variants: Sequence[str]) -> str:
     """Return the most precise of the variants: the one that is held against torch."""
     return min(variants, key=PRECISION.index)
+
+
+def variant_bias(
+    lm: CausalLM,
+    name: str,
+    evaluation: Evaluation,
+    labels: Sequence[str],
+    folder: Path,
+    context: Context,
+) -> dict[str, Any]:
+    """Put the evaluation's swapped sentences to a file; return its gaps."""
+    from components.scoring.bias import answer_swaps, measure_bias, read_swaps
+
+    requests = read_swaps(evaluation.path)
+    label = f"verify {name}: swapped identities"
+    answers = answer_swaps(lm, requests, folder, name, context.events, label)
+    return measure_bias(requests, answers, labels)
+
+
+def variant_slices(
+    evaluation: Evaluation, asked: Mapping[str, Any], scores: Path, answers: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a file's figures by the slices of the evaluation, against the base."""
+    from components.scoring.slices import measure_slices, read_slicings
+
+    parts = read_slicings(evaluation.path, asked["groups"])
+    base = read_scores(evaluation.scores("base"))
+    return measure_slices(parts, read_scores(scores), base, tasks=answers, **asked["limits"])
 
 
 def variant_tasks(
@@ -135,7 +181,7 @@ def variant_tasks(
 
 
 @contextmanager
-def merged_model(base: BaseModelFolder, adapter: Adapter) -> "Iterator[CausalLM]":
+def merged_model(base: BaseModelFolder, adapter: Adapter) -> "Iterator[TorchLM]":
     """Give the tuned model in torch, fp32 with full-precision products, and free it afterwards."""
     import torch
 
@@ -175,12 +221,19 @@ def _against_torch(
     items: Sequence[Item],
     prefix: int,
     settings: VerificationSettings,
-) -> tuple[Parity, dict[str, float]]:
+) -> tuple[Parity, dict[str, Any]]:
     """Return parity and torch's own speed. Both models are in memory here, and gone after."""
     starts = beginnings(items, prefix)
     prompts = choose_prompts(starts, settings.parity_prompts)
     with merged_model(base, adapter) as torch_lm:
-        speed = measure_speed(torch_lm, starts, settings)
+        tensors = [*torch_lm.model.parameters(), *torch_lm.model.buffers()]
+        speed = measure_speed(
+            lambda: torch_lm,
+            starts,
+            settings,
+            held_bytes=sum(tensor.nbytes for tensor in tensors),
+            in_main_memory=torch_lm.model.device.type == "cpu",
+        )
         lm = open_variant(onnx, reference_variant(onnx.variants))
         return check_parity(lm, torch_lm, prompts, settings.parity_new_tokens), speed
 

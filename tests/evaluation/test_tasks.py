@@ -12,6 +12,7 @@ from components.contracts.events import Context, Heard
 from components.contracts.kinds import (
     Adapter,
     BaseModelFolder,
+    Champion,
     Dataset,
     Evaluation,
     Onnx,
@@ -60,6 +61,16 @@ NAMES = [
     "stories",
     "local",
 ]
+
+
+def champion_of(folder: Path, out: Path, **changed: str) -> Champion:
+    """Return an exported folder as the champion, with other contents of the named files."""
+    with Champion.write(out) as draft:
+        shutil.copytree(folder, draft.folder / "model")
+        for name, text in changed.items():
+            (draft.folder / "model" / f"{name}.json").write_text(text)
+        draft.facts = {"there": True, "name": "line", "sha256": "0" * 64}
+    return Champion.open(out)
 
 
 @pytest.fixture(scope="module")
@@ -174,18 +185,20 @@ def test_a_champion_answers_the_same(
     tmp_path: Path,
 ) -> None:
     inputs = (tiny_base, tokens, tiny_adapter, evaluation, tiny_onnx)
-    champion = tiny_onnx.variant("int8")
+    champion = champion_of(tiny_onnx.variant("int8"), tmp_path / "champion")
     found = verify(*inputs, PROOF, out=tmp_path / "found", context=heard, champion=champion)
+    assert found.facts["champion"]["same_as"] == "int8"
+    # The same weights in another folder are put to the test like any other file.
+    twin = champion_of(tiny_onnx.variant("int8"), tmp_path / "twin", note="{}")
+    asked = verify(*inputs, PROOF, out=tmp_path / "asked", context=heard, champion=twin)
+    assert "same_as" not in asked.facts["champion"]
+    assert asked.facts["champion"]["tasks"] == found.facts["champion"]["tasks"]
+    assert asked.facts["champion"]["metrics"] == found.facts["champion"]["metrics"]
     compared = found.facts["comparisons"]["int8 against champion"]
     assert [one["task"] for one in compared] == NAMES
     assert all(one["p"] == 1.0 for one in compared)
     assert read_scores(found.path / "champion.parquet") == read_scores(found.scores("int8"))
     assert "champion against base" not in found.facts["comparisons"]
-    stranger = Path(shutil.copytree(champion, tmp_path / "stranger"))
-    (stranger / "tokenizer.json").write_text("{}")
-    other = verify(*inputs, PROOF, out=tmp_path / "other", context=heard, champion=stranger)
-    assert other.facts["champion"]["compared"] is False
-    assert "int8 against champion" not in other.facts["comparisons"]
 
 
 def test_lm_evals_own_figures_are_kept(evaluation: Evaluation) -> None:
@@ -254,6 +267,7 @@ def test_without_tasks_nothing_is_added(
     inputs = (tiny_base, dataset, tokens, tiny_adapter)
     plain = EvaluationSettings(max_samples=4)
     found = evaluate(*inputs, plain, out=tmp_path / "evaluation", context=context)
-    assert sorted(found.facts) == ["items", "models", "prefix_token"]
-    assert sorted(found.files) == ["base.parquet", "tuned.parquet"]
+    assert sorted(found.facts) == ["items", "models", "prefix_token", "slices"]
+    tables = ["base.parquet", "questions.parquet", "slices.parquet", "tuned.parquet"]
+    assert sorted(found.files) == tables
     assert np.isfinite(found.facts["models"]["base"]["perplexity"])

@@ -158,7 +158,7 @@ def test_a_name_cannot_lead_out_of_the_folder(project: Path) -> None:
         load_recipe(project, "../good")
 
 
-@pytest.mark.parametrize("name", ["accepted", "inputs"])
+@pytest.mark.parametrize("name", ["accepted", "inputs", "judged"])
 def test_a_name_that_a_folder_of_the_data_has_is_refused(project: Path, name: str) -> None:
     (project / "recipes" / f"{name}.yaml").write_text(GOOD, encoding="utf-8")
     with pytest.raises(RecipeError, match=rf"cannot have the name '{name}': data/{name}/ holds"):
@@ -267,4 +267,5 @@ def test_a_recipe_put_on_the_line_gets_its_folders(project: Path) -> None:
     add_to_line(project, "mine")
 
     assert (project / "data" / "inputs" / "mine" / ".gitkeep").is_file()
-    assert (project / "data" / "accepted" / "mine" / ".gitkeep").is_file()
+    for kind in ("accepted", "judged"):
+        assert (project / "data" / kind / "mine" / ".gitkeep").is_file()

@@ -9,7 +9,9 @@ import pytest
 from components.contracts.errors import DataError, RecipeError
 from components.contracts.events import Context
 from components.contracts.kinds import Evaluation, Verdict, Verification
-from components.gate import CHECKS, GateSettings, gate
+from components.gate.gate import gate
+from components.gate.rows import CHECKS
+from components.gate.settings import GateSettings
 from components.scoring.items import Score
 from components.scoring.tables import write_scores
 
@@ -66,7 +68,7 @@ def failed(verdict: Verdict) -> list[str]:
 def test_clear_gain_is_promoted(tmp_path: Path, context: Context) -> None:
     verdict = judge(tmp_path, context, base=scores(200), tuned=scores(340), shipped=scores(341))
     assert verdict.facts["promote"]
-    assert len(verdict.facts["reasons"]) == len(CHECKS)
+    assert len(verdict.facts["reasons"]) == len(CHECKS) + 1  # and that there is no champion
     assert verdict.facts["against_base"]["gained"] == 141
     gain = next(r for r in verdict.facts["reasons"] if r["check"] == "better_than_base")
     assert "better by 35.2 points" in gain["text"]

@@ -48,12 +48,12 @@ def test_every_variant_answered_every_item(line: Line) -> None:
 def test_report_stands_alone(line: Line) -> None:
     page = (line["report"].path / "report.html").read_text()
     assert "May become champion: int8" in page
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 2
     for outside in ("<script", "<link", "src=", "@import", "url(http"):
         assert outside not in page
     samples = [json.loads(s) for s in (line["report"].path / "samples.jsonl").open()]
     assert samples
-    assert {"text", "reference", "before", "after"} <= set(samples[0])
+    assert {"text", "reference", "before", "tuned", "after"} <= set(samples[0])
     card = (line["report"].path / "model_card.md").read_text()
     assert line["verdict"].digest in card
 

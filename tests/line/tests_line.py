@@ -19,7 +19,11 @@ def run_line(root: Path, recipe: Recipe, *, until: str = "report") -> Line:
         inputs = [made[noun] for noun in step.inputs]
         sections = [getattr(recipe, section) for section in step.sections]
         made[step.output] = step.load()(
-            *inputs, *sections, out=root / "out" / step.output, context=context
+            *inputs,
+            *sections,
+            out=root / "out" / step.output,
+            context=context,
+            **{noun: made[noun] for noun in step.beside},
         )
         if name == until:
             break

@@ -20,7 +20,11 @@ from components.verification.settings import VerificationSettings
 from components.verification.verify import SPEED, reference_variant, verify
 
 SETTINGS = VerificationSettings(
-    parity_prompts=6, parity_new_tokens=4, speed_prompt_tokens=8, speed_new_tokens=2
+    parity_prompts=6,
+    parity_new_tokens=4,
+    speed_prompt_tokens=8,
+    speed_new_tokens=2,
+    speed_seconds=0.01,
 )
 LIMIT = 10
 
@@ -100,6 +104,14 @@ def test_speeds_are_beside_the_artefact_not_in_it(verified: Verification) -> Non
     for speed in speeds.values():
         assert speed["prefill_tokens_per_s"] > 0
         assert speed["decode_tokens_per_s"] > 0
+        assert list(speed["batches"]) == ["1", "8"]
+        for batch in speed["batches"].values():
+            assert (batch["prompt_tokens"], batch["new_tokens"]) == (8, 2)
+            assert 0 < batch["token_p50_s"] <= batch["token_p95_s"]
+            assert batch["token_p50_s"] < batch["latency_p50_s"] <= batch["latency_p95_s"]
+            assert batch["requests"] >= 1
+            assert batch["memory_bytes"] >= 0
+        assert speed["batches"]["1"]["decode_tokens_per_s"] == speed["decode_tokens_per_s"]
     assert "per_s" not in json.dumps(verified.facts)
 
 

@@ -5,11 +5,14 @@ from typing import Any, NamedTuple
 
 from components.evaluation.prompts import Prompter
 from components.evaluation.tasks import (
+    canary,
     choice,
     code,
     generation,
     question_answering,
+    refusals,
     summarization,
+    toxicity,
     translation,
 )
 from components.scoring.requests import Plan, Request
@@ -25,11 +28,14 @@ class Task(NamedTuple):
 TASKS: dict[str, Task] = {
     name: Task(module.plan, module.requests)
     for name, module in {
+        "canary": canary,
         "choice": choice,
         "code": code,
         "generation": generation,
         "question_answering": question_answering,
+        "refusals": refusals,
         "summarization": summarization,
+        "toxicity": toxicity,
         "translation": translation,
     }.items()
 }

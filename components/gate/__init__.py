@@ -1,0 +1,1 @@
+"""The verdict: may the file to ship become champion?"""
