@@ -74,7 +74,7 @@ def enter(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def register(name: str, folder: Path, config: dict[str, object], aliases: list[str]) -> None:
     """Register a folder as `flows.register` does, without a line around it."""
     from flows import registry
-    from flows.fetch_model import folder_hash
+    from flows.registry_check import folder_hash
     from flows.store import client
 
     store = client()
