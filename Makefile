@@ -7,7 +7,7 @@ EXTRA := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 # taken and not replaced by what another package's range would pull.
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test test-slow lint repro ui env clean
+.PHONY: demo test test-slow golden lint repro ui env clean
 
 demo: env ## set up, then run the main job on real data and a real model
 	$(BIN)/tuneline run sentiment
@@ -17,6 +17,9 @@ test: $(VENV)/.test ## set up, then run the tests
 
 test-slow: $(VENV)/.test ## the tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not gpu"
+
+golden: $(VENV)/.test ## take this platform's golden loss curves anew
+	$(BIN)/python tests/golden/renew.py
 
 lint: $(VENV)/.test ## style, types and layers
 	$(BIN)/ruff check .

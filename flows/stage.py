@@ -20,6 +20,7 @@ from components.contracts.errors import (
 from components.contracts.events import Context, Events, Tee
 from components.contracts.settings import Settings
 from flows.environment import prepare, run_id, scratch_folder, stay_offline
+from flows.follower import follow, follows
 from flows.progress import Bars, listener
 from flows.recipe import NAME, load_recipe
 from flows.record import Door, Fault, Registered, StageRecord, manifest_key, open_record
@@ -41,6 +42,8 @@ def main(
         return 2
     root, (name, recipe) = Path.cwd(), words
     prepare(root)
+    if follows():
+        return follow(root, recipe, choose("stage", name, dict(steps), RecipeError), load)
     try:
         run_stage(root, name, recipe, steps, load)
     except TunelineError as error:

@@ -21,10 +21,12 @@ def keep_few_kernels() -> None:
 
 
 def pick_device() -> "torch.device":
-    """Return CUDA where a device answers, else the CPU."""
+    """Return CUDA where a device answers (the one that is this process's own), else the CPU."""
     import torch
 
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def fast_dtype(device: "torch.device") -> "torch.dtype":

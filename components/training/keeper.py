@@ -38,9 +38,10 @@ class Keeper:
         self.saved = self.clock()
 
     def __call__(self, trainer: Trainer) -> None:
-        if self.asked.is_set() or self.due(trainer):
+        asked, due = trainer.group.any(self.asked.is_set(), self.due(trainer))
+        if asked or due:
             self.save(trainer)
-        if self.asked.is_set():
+        if asked:
             raise StoppedError(
                 f"asked to end (SIGTERM): stopped after step {trainer.progress.step} "
                 f"of {len(trainer.plan)}",
@@ -58,7 +59,8 @@ class Keeper:
         """Write a checkpoint now."""
         state = state_of(trainer, self.mark)
         step, keep = trainer.progress.step, trainer.settings.save_total_limit
-        save_checkpoint(self.folder, step, state, keep)
+        if trainer.group.first:
+            save_checkpoint(self.folder, step, state, keep)
         self.saved = self.clock()
 
 

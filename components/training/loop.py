@@ -16,6 +16,7 @@ import torch
 from components.contracts.events import Events
 from components.training import averaging, guard, memory, out_of_memory
 from components.training.collate import Inputs
+from components.training.group import ALONE, Group
 from components.training.rows import Batch, Row
 from components.training.schedule import learning_rate
 from components.training.settings import TrainingSettings
@@ -64,6 +65,8 @@ class Trainer:
     """What the loss has to tell besides itself, since it was last asked."""
     about: list[Callable[[], dict[str, Any]]] = field(default_factory=list)
     """What the objective adds to the facts of the run once it is over."""
+    group: Group = ALONE
+    """The processes that train together, if there are several."""
 
     def __post_init__(self) -> None:
         s = self.settings
@@ -88,7 +91,7 @@ class Trainer:
                 self.evaluate()
             if not last:
                 self.save(self)
-            if self.due(memory.EVERY):
+            if self.model.device.type == "cpu" and self.due(memory.EVERY):
                 memory.give_back()
         return self.progress
 
@@ -96,9 +99,10 @@ class Trainer:
         """Take optimiser step `number`: token-weighted over all its micro-batches."""
         started = time.perf_counter()
         batches: list[Sequence[Row]] = [
-            [self.rows[i] for i in batch] for batch in self.plan[number - 1]
+            [self.rows[i] for i in batch] for batch in self.group.share(self.plan[number - 1])
         ]
-        trained = sum(row.trained for batch in batches for row in batch)
+        own = sum(row.trained for batch in batches for row in batch)
+        trained = self.group.total(own)
         total, tokens = self.gradients(number, batches, trained)
         norm = torch.nn.utils.clip_grad_norm_(
             self.trainable.values(), self.settings.max_grad_norm, error_if_nonfinite=False
@@ -112,7 +116,7 @@ class Trainer:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step = number
-        told = self.measured()
+        told = self.group.mean(self.measured(), own)
         if not good:
             self.skip(tokens)
             return
@@ -133,13 +137,15 @@ class Trainer:
     def gradients(
         self, number: int, batches: list[Sequence[Row]], trained: int
     ) -> tuple[torch.Tensor, int]:
-        """Add up the gradients of a step; return its summed loss and its tokens."""
+        """Add up the gradients of a step; return summed loss and tokens, of all processes."""
         state = self.progress
         before = state.most_tokens
         attempt = partial(self.backward, trained=trained)
         if not self.settings.auto_find_batch_size:
-            return out_of_memory.once(attempt, batches, number)
-        result, state.most_tokens = out_of_memory.halving(attempt, batches, before, self.let_go)
+            total, tokens = out_of_memory.once(attempt, batches, number)
+        else:
+            (total, tokens), most = out_of_memory.halving(attempt, batches, before, self.let_go)
+            state.most_tokens = self.group.least(most)
         if state.most_tokens != before:
             state.out_of_memory += 1
             self.events.metrics(number, {"out_of_memory": state.out_of_memory})
@@ -147,12 +153,13 @@ class Trainer:
                 f"step {number}: out of memory; taken again with micro-batches of at most "
                 f"{state.most_tokens} tokens, as all from here on"
             )
-        return result
+        return self.group.sum_up(self.trainable.values(), total), self.group.total(tokens)
 
     def backward(self, batches: Sequence[Sequence[Row]], trained: int) -> tuple[torch.Tensor, int]:
         """Run all micro-batches forward and backward; return the summed loss and the tokens."""
         total, tokens = torch.zeros(()), 0
-        for batch in batches:
+        for place, batch in enumerate(batches, start=1):
+            self.group.exchange(after=place == len(batches))
             inputs = self.collate(batch)
             loss = self.loss(self.model, inputs)
             (loss / trained).backward()
@@ -190,17 +197,19 @@ class Trainer:
         """Return the loss of the validation rows in nats a trained token."""
         self.model.eval()
         total, trained = 0.0, 0
-        for batch in self.validation_plan:
+        for batch in self.group.share(self.validation_plan):
             rows = [self.validation[i] for i in batch]
             total += float(self.loss(self.model, self.collate(rows)))
             trained += sum(row.trained for row in rows)
         self.model.train()
-        return total / trained
+        return self.group.total(total) / self.group.total(trained)
 
     def judge(self, loss: float) -> None:
         """Note a validation loss: the best adapter is kept, and patience counted."""
         state = self.progress
-        values = {"eval_loss": loss} | {f"eval_{k}": v for k, v in self.measured().items()}
+        own = sum(len(batch) for batch in self.group.share(self.validation_plan))
+        told = self.group.mean(self.measured(), own)
+        values = {"eval_loss": loss} | {f"eval_{k}": v for k, v in told.items()}
         state.curve[-1] |= values
         self.events.metrics(state.step, values)
         self.events.note(f"step {state.step}: validation loss {loss:.4f}")

@@ -32,11 +32,16 @@ def answer_loss(
     they stay small.
     """
     from components.training.chunked_loss import CHUNK, token_loss
+    from components.training.on_gpu import Placed
 
     hidden = model.get_decoder()(**inputs.arguments, use_cache=False).last_hidden_state
-    targets = inputs.labels[:, 1:]
-    trained = targets != IGNORED
-    hidden, targets = hidden[:, :-1][trained], targets[trained]
+    if isinstance(inputs, Placed):
+        # A boolean mask would make the host wait for the device to count what is true.
+        hidden, targets = hidden.flatten(0, 1).index_select(0, inputs.places), inputs.targets
+    else:
+        targets = inputs.labels[:, 1:]
+        trained = targets != IGNORED
+        hidden, targets = hidden[:, :-1][trained], targets[trained]
     rows = max(1, CHUNK // model.config.get_text_config().vocab_size) if chunked else len(hidden)
     weights = [p for p in model.get_output_embeddings().parameters() if p.requires_grad]
     return token_loss(head or head_of(model), hidden, targets, rows=rows, trained=weights)

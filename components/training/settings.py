@@ -33,6 +33,9 @@ class TrainingSettings(LoraSettings, ObjectiveSettings):
     the last `save_total_limit` are kept. `on_nonfinite: skip` leaves out a step whose loss or
     gradient is not finite, up to `max_skipped_steps` times. `auto_find_batch_size` halves the
     micro-batches of a step that ran out of memory and takes it again; off, it stops.
+
+    `num_processes` train together, each on micro-batches of its own: a step has as many more rows.
+    `fsdp` cuts up the weights of full fine-tuning between them (docs/gpu.md).
     """
 
     seed: NonNegativeInt = 0
@@ -72,8 +75,27 @@ class TrainingSettings(LoraSettings, ObjectiveSettings):
     auto_find_batch_size: bool = True
     resume_from_checkpoint: bool = True
 
+    num_processes: PositiveInt = 1
+    fsdp: bool = False
+
     @model_validator(mode="after")
     def _compiled_is_fast(self) -> "TrainingSettings":
         if self.torch_compile and not self.fast:
             raise ValueError("torch_compile is a fast path: it cannot go with fast: false")
+        return self
+
+    @model_validator(mode="after")
+    def _sharded_is_full(self) -> "TrainingSettings":
+        if not self.fsdp:
+            return self
+        if not self.full or self.num_processes == 1:
+            raise ValueError(
+                "fsdp cuts up weights that are trained: set finetuning_type: full and "
+                "num_processes above 1, or fsdp: false (with an adapter each process keeps the "
+                "whole base: load_in_4bit makes it small)"
+            )
+        if self.of_pairs or self.distillation is not None or self.torch_compile:
+            raise ValueError(
+                "fsdp goes with loss_type: nll alone, without distillation and torch_compile"
+            )
         return self

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from components.training.collate import Inputs
+    from components.training.group import Group
     from components.training.loop import Progress, Trainer
     from components.training.rows import Row, Rows
 
@@ -34,6 +35,8 @@ def train(
     """Train a LoRA adapter on the train split and keep the one with the lowest validation loss.
 
     Checkpoints go to `context.scratch`; after a crash the same call goes on from the last one.
+    With `num_processes` it starts so many that train together, or, where it is itself one of
+    several that were started (torchrun), takes its part; the first one writes the artefact.
 
     Raises:
         DataError: there is no row with a trained token.
@@ -41,6 +44,33 @@ def train(
             too large for the memory.
         SpaceError: the disk is full.
         StoppedError: SIGTERM came; a checkpoint was written first.
+        GroupBrokenError: one of several processes went away.
+    """
+    from components.training.group import ALONE
+    from components.training.many import in_group, launch, member, own_context
+
+    if in_group():
+        with member(settings) as group:
+            mine = own_context(context, group)
+            return train_together(group, base, tokens, settings, out=out, context=mine)
+    if settings.num_processes == 1:
+        return train_together(ALONE, base, tokens, settings, out=out, context=context)
+    launch(base, tokens, settings, out, context)
+    return Adapter.open(out)
+
+
+def train_together(
+    group: "Group",
+    base: BaseModelFolder,
+    tokens: Tokens,
+    settings: TrainingSettings,
+    *,
+    out: Path,
+    context: Context,
+) -> Adapter:
+    """Take part in a training (see `train`): all processes of `group` call this, each for itself.
+
+    Only the first one writes; others get an artefact that has not been read.
     """
     from components.model.adapter import save_adapter
     from components.model.pruning import save_pruning
@@ -52,22 +82,28 @@ def train(
     folder = context.scratch / "train"
     trainer = prepare(base, tokens, settings, context)
     mark = fingerprint(settings, trainer.plan, base, tokens)
+    group.take_in(trainer, mark)
     trainer.save = keeper = Keeper(folder / mark[:16], mark)
-    if settings.resume_from_checkpoint and (
-        state := load_checkpoint(keeper.folder, mark, context.events.note)
-    ):
+    last = partial(load_checkpoint, keeper.folder, mark, context.events.note)
+    if settings.resume_from_checkpoint and (state := group.from_first(last)):
         restore(trainer, state)
         context.events.note(f"resuming after step {trainer.progress.step}")
     with heeding_sigterm(keeper.asked):
         progress = trainer.run()
     need_a_step(progress.step, progress.skipped)
     trainer.settle()
+    model = group.finished(trainer, base)
+    if not group.first:
+        shutil.rmtree(context.scratch)
+        group.wait()
+        return Adapter(out, {}, {})
     with Adapter.write(out) as draft:
-        save_adapter(trainer.model, draft.folder / "model", base.facts["title"])
+        save_adapter(model, draft.folder / "model", base.facts["title"])
         save_pruning(settings.pruning, draft.folder / "model")
         write_curve(draft.folder / "curve.csv", progress)
         draft.facts = facts(trainer, base)
     shutil.rmtree(folder, ignore_errors=True)
+    group.wait()
     return Adapter.open(out)
 
 
@@ -108,7 +144,7 @@ def prepare(
     trainer = Trainer(
         model=adapted,
         loss=partial(on_base, multiplied_in(loss_of(settings, model), settings, dtype)),
-        collate=choose_collate(settings, device, kept, flat=flat),
+        collate=choose_collate(settings, model, device, max(rows.lengths), flat=flat),
         rows=rows,
         validation=trained_rows(validation) if validation else [],
         plan=plan_steps(settings, rows.lengths),
@@ -121,15 +157,18 @@ def prepare(
 
 
 def choose_collate(
-    settings: TrainingSettings, device: "torch.device", dtype: "torch.dtype", *, flat: bool
+    settings: TrainingSettings, model: Any, device: "torch.device", longest: int, *, flat: bool
 ) -> "Callable[[Sequence[Row]], Inputs]":
     """Return how rows become a batch: on CPU, behind their shared prefix was measured fastest."""
     from components.training.collate import pack, pad, share_prefix
+    from components.training.on_gpu import collate_for_gpu
 
+    if settings.fast and device.type == "cuda":
+        return collate_for_gpu(settings, model, device, longest)
     if settings.packing:
         return partial(pack, device=device)
     if flat:
-        return partial(share_prefix, device=device, dtype=dtype)
+        return partial(share_prefix, device=device, dtype=model.dtype)
     return partial(pad, device=device)
 
 
@@ -185,7 +224,7 @@ def speed_up(adapted: Any, model: Any, settings: TrainingSettings, *, flat: bool
 
 
 def plan_steps(settings: TrainingSettings, lengths: list[int]) -> list[list[tuple[int, ...]]]:
-    """Return, for every optimiser step, its micro-batches of row indices."""
+    """Return, for every optimiser step, its micro-batches of row indices, of all processes."""
     import math
 
     batches: list[tuple[int, ...]] = []
@@ -193,7 +232,7 @@ def plan_steps(settings: TrainingSettings, lengths: list[int]) -> list[list[tupl
         one = batches_of(settings, lengths, epoch)
         left = settings.num_train_epochs - epoch
         batches += one if left >= 1 else one[: math.ceil(left * len(one))]
-    step = settings.gradient_accumulation_steps
+    step = settings.gradient_accumulation_steps * settings.num_processes
     steps = [batches[i : i + step] for i in range(0, len(batches), step)]
     return steps if settings.max_steps < 0 else steps[: settings.max_steps]
 

@@ -19,7 +19,6 @@ def test_nothing_is_shown_before_anybody_has_judged(tmp_path: Path) -> None:
     assert judged_rows(tmp_path, {}) == []
     assert judged_rows(tmp_path / "none", {}) == []
     assert judged_rows(None, {}) == []
-    assert judged_rows(None, {}) == []
 
 
 def test_the_section_says_who_was_preferred_and_of_which_answers(
