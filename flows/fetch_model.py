@@ -1,6 +1,5 @@
 """A version of the MLflow registry, on this disk and with the bytes that were registered."""
 
-import hashlib
 import shutil
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -8,12 +7,12 @@ from urllib.parse import unquote, urlsplit
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from components.contracts.artefacts import sha256
 from components.contracts.errors import ModelError, did_you_mean
 from components.runtime.session import Device
 from flows.environment import state_folder
 from flows.model_ref import Found, Reference, logged_model
 from flows.registry import HASH
+from flows.registry_check import folder_hash
 from flows.store import client
 
 
@@ -51,17 +50,6 @@ def need_same_bytes(found: Found) -> None:
             f"the files of {found.title} in {found.folder} are not those that were registered",
             fix="restore them from a backup of the store, or promote another version",
         )
-
-
-def folder_hash(folder: Path) -> str:
-    """Return one SHA-256 over names and bytes of a variant (see `register.folder_digest`)."""
-    files = {
-        f"{folder.name}/{file.relative_to(folder).as_posix()}": file
-        for file in folder.rglob("*")
-        if file.is_file()
-    }
-    lines = [f"{name} {sha256(files[name])}" for name in sorted(files)]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _bring(root: Path, name: str, number: str) -> Path:

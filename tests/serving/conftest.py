@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aliases import set_aliases
 from tiny_export import write_adapter, write_export
 
 from components.contracts.kinds import BaseModelFolder, Onnx
@@ -55,8 +56,6 @@ def project(registry_template: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     enter(registry_template, monkeypatch)
     monkeypatch.chdir(registry_template)
     yield registry_template
-    from flows.registry import set_aliases
-
     set_aliases("tiny", "1", ["champion"])
     set_aliases("tiny", "2", ["challenger"])
     shutil.rmtree(registry_template / ".tuneline" / "models", ignore_errors=True)
@@ -75,7 +74,7 @@ def enter(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def register(name: str, folder: Path, config: dict[str, object], aliases: list[str]) -> None:
     """Register a folder as `flows.register` does, without a line around it."""
     from flows import registry
-    from flows.fetch_model import folder_hash
+    from flows.registry_check import folder_hash
     from flows.store import client
 
     store = client()
@@ -90,4 +89,4 @@ def register(name: str, folder: Path, config: dict[str, object], aliases: list[s
         example={"text": "so good", "max_new_tokens": 4},
         tags={registry.HASH: folder_hash(folder)},
     )
-    registry.set_aliases(name, registry.register_version(run, shipped), aliases)
+    set_aliases(name, registry.register_version(run, shipped), aliases)

@@ -19,6 +19,7 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
+from aliases import set_aliases
 
 from components.contracts.errors import ModelError
 from components.contracts.kinds import Onnx
@@ -27,7 +28,6 @@ from components.serving.app import Server
 from components.serving.holder import Holder
 from components.serving.limits import Limits
 from components.serving.metrics import Metrics
-from flows.registry import set_aliases
 from flows.serve import Registry, read_keys
 
 openai = pytest.importorskip("openai", reason="the openai client is in the dev extra")
