@@ -12,7 +12,7 @@ import mlflow
 from mlflow.tracking import MlflowClient
 
 from components.contracts.artefacts import read_manifest
-from flows.store import champion_version, client
+from flows.store import client
 
 COMPONENTS = Path(__file__).parents[1] / "components"
 CARRIED = (
@@ -129,9 +129,3 @@ def registered(name: str, digest: str) -> Version | None:
         return None
     aliases = store.get_model_version(name, number).aliases
     return Version(name=name, version=number, aliases=sorted(aliases))
-
-
-def champion(name: str) -> str | None:
-    """Return the version that is champion now; a name without one is no error."""
-    found = champion_version(name)
-    return None if found is None else str(found.version)

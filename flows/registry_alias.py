@@ -19,13 +19,13 @@ from mlflow.tracking import MlflowClient
 
 from flows.person import who
 from flows.registry_errors import ConflictError, RegistryError
-from flows.store import client
+from flows.store import champion_version, client
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 LOCK = ".alias-lock"
 MOVE = "champion.move."
 WAIT_S, PAUSE_S = 20.0, 0.1
-EXISTS, ABSENT = "RESOURCE_ALREADY_EXISTS", ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+EXISTS = "RESOURCE_ALREADY_EXISTS"
 
 Why = Literal["gate", "promote", "rollback"]
 
@@ -47,12 +47,8 @@ class Move:
 
 def champion(name: str) -> str | None:
     """Return the version that is champion now, `None` without one."""
-    try:
-        return str(client().get_model_version_by_alias(name, CHAMPION).version)
-    except MlflowException as error:
-        if error.error_code in ABSENT:
-            return None
-        raise
+    found = champion_version(name)
+    return None if found is None else str(found.version)
 
 
 def swap(name: str, expected: str | None, to: str, why: Why, note: str = "") -> Move:

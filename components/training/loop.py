@@ -196,12 +196,13 @@ class Trainer:
     def validation_loss(self) -> float:
         """Return the loss of the validation rows in nats a trained token."""
         self.model.eval()
-        total, trained = 0.0, 0
+        losses, trained = [], 0
         for batch in self.group.share(self.validation_plan):
             rows = [self.validation[i] for i in batch]
-            total += float(self.loss(self.model, self.collate(rows)))
+            losses.append(self.loss(self.model, self.collate(rows)))
             trained += sum(row.trained for row in rows)
         self.model.train()
+        total = sum(map(float, losses))  # only here: a number on a GPU waits for all before it
         return self.group.total(total) / self.group.total(trained)
 
     def judge(self, loss: float) -> None:

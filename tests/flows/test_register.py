@@ -89,7 +89,7 @@ def predict_elsewhere(toy: Toy, tmp_path: Path, uri: str) -> list[str]:
 def test_a_promoted_model_is_champion_and_predicts_in_a_fresh_process(
     toy_here: Toy, tiny_onnx: Onnx, tmp_path: Path
 ) -> None:
-    from flows.registry import champion
+    from flows.registry_alias import champion
     from flows.store import client
 
     made = run_register(toy_here, tiny_onnx, promote=True)
@@ -121,7 +121,8 @@ def test_the_version_has_signature_and_input_example(toy_here: Toy, tiny_onnx: O
 def test_a_model_that_may_not_be_champion_leaves_the_champion_alone(
     toy_here: Toy, tiny_onnx: Onnx
 ) -> None:
-    from flows.registry import champion, registered
+    from flows.registry import registered
+    from flows.registry_alias import champion
 
     run_register(toy_here, tiny_onnx, promote=True)
     with open_record(toy_here.root, "toy", "dvc") as record:
