@@ -2,16 +2,26 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
 from aliases import set_aliases
+from running import KEY, Running, Start, until
 from tiny_export import write_adapter, write_export
 
 from components.contracts.kinds import BaseModelFolder, Onnx
 from components.export.settings import ExportSettings
+from components.runtime.text import TextModel
+from components.serving.app import Server
+from components.serving.holder import Holder
+from components.serving.limits import Limits
+from components.serving.metrics import Metrics
 from flows.environment import prepare
+from flows.serve import Registry
 
 STORES = ("MLFLOW_TRACKING_URI", "PREFECT_API_DATABASE_CONNECTION_URL")
 LABELS = ["good", "fair", "poor"]
@@ -90,3 +100,33 @@ def register(name: str, folder: Path, config: dict[str, object], aliases: list[s
         tags={registry.HASH: folder_hash(folder)},
     )
     set_aliases(name, registry.register_version(run, shipped), aliases)
+
+
+@pytest.fixture
+def start(project: Path) -> Iterator[Start]:
+    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def begin(
+        model: str = "tiny@champion", keys: tuple[str, ...] = (KEY,), **limits: Any
+    ) -> Running:
+        holder = Holder(Registry(project, model, None, 1), Limits(**limits), Metrics())
+        app = Server(holder, keys, poll_seconds=0.1).app()
+        config = uvicorn.Config(app, port=0, log_level="warning", access_log=False)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        running.append((server, thread))
+        until(lambda: server.started)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        return Running(holder, f"http://127.0.0.1:{port}")
+
+    yield begin
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def model(tiny_onnx: Onnx) -> TextModel:
+    return TextModel(tiny_onnx.variant("fp32"), threads=1)
