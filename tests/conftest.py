@@ -1,6 +1,9 @@
 """Shared, tiny and real: a random Llama-class model and rows of token ids made for it."""
 
+import json
 import random
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,12 +12,13 @@ import pytest
 from tiny_export import write_adapter, write_export
 
 from components.contracts.events import Context, Heard
-from components.contracts.kinds import Adapter, BaseModelFolder, Onnx, Tokens
-from components.contracts.tables import IGNORED, tokens_schema
+from components.contracts.kinds import Adapter, BaseModelFolder, Dataset, Onnx, Tokens
+from components.contracts.tables import IGNORED, dataset_schema, tokens_schema
 from components.sources.fetch import fetch
 from components.sources.settings import RandomModel
 
 EOS = 2
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -55,6 +59,39 @@ def tiny_tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
             pq.write_table(table, draft.folder / f"{split}.parquet")
         draft.facts = {"prefix_token": EOS}
     return Tokens.open(folder / "tokens")
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The rows of `tiny_tokens` as text."""
+    folder = tmp_path_factory.mktemp("dataset")
+    with Dataset.write(folder / "dataset") as draft:
+        rows = [text_row(f"test-{index}", str(index)) for index in range(24)]
+        table = pa.Table.from_pylist(rows, schema=dataset_schema())
+        pq.write_table(table, draft.folder / "test.parquet")
+    return Dataset.open(folder / "dataset")
+
+
+def text_row(name: str, text: str) -> dict[str, object]:
+    """Return one row of the dataset table; what is not given is empty."""
+    empty = {"source": "made", "row": 0, "target": -1, "rejected": "", "choices": []}
+    messages = [{"role": "user", "content": text}, {"role": "assistant", "content": "yes"}]
+    said = {"messages": json.dumps(messages), "answer": "yes", "references": ["yes"]}
+    return {"id": name, "text": text, **said, **empty}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_carried_code() -> Iterator[None]:
+    """Forget where registered models keep their copies of our code.
+
+    MLflow leaves them in `sys.path`, and a process that is started later would import those.
+    """
+    yield
+    sys.path[:] = [path for path in sys.path if not is_copy(Path(path).resolve())]
+
+
+def is_copy(folder: Path) -> bool:
+    return folder != ROOT and (folder / "components").is_dir()
 
 
 def token_row(split: str, index: int) -> dict[str, object]:

@@ -24,7 +24,7 @@ def test_a_stage_writes_its_artefact_and_its_line_in_the_record(toy: Toy) -> Non
     assert stage.peak_rss_bytes is not None
     assert 10e6 < stage.peak_rss_bytes < 2e9
     assert record.git.commit is not None
-    assert record.git.dirty is False
+    assert record.git.dirty is False, toy.run("git", "status", "--short").stdout
 
 
 def test_a_fault_is_told_without_traceback_and_leaves_nothing(toy: Toy) -> None:

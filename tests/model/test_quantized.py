@@ -169,7 +169,11 @@ def test_the_base_is_really_rounded_and_the_rest_is_not(
 
 @pytest.mark.parametrize("way", ["nf4 twice", "nf4 in bf16", "int8"])
 def test_trained_on_the_rounded_base_merged_into_the_precise_one(
-    tiny_base: BaseModelFolder, tiny_tokens: Tokens, tmp_path: Path, way: str
+    tiny_base: BaseModelFolder,
+    tiny_tokens: Tokens,
+    tiny_dataset: Dataset,
+    tmp_path: Path,
+    way: str,
 ) -> None:
     heard = Heard()
     context = Context(tmp_path, tmp_path, events=heard)
@@ -190,11 +194,9 @@ def test_trained_on_the_rounded_base_merged_into_the_precise_one(
     exported = load_file(tmp_path / "merged" / "model.safetensors")
     assert torch.equal(exported[f"{name}.weight"], weight)
     assert "quantization_config" not in (tmp_path / "merged" / "config.json").read_text()
-    with Dataset.write(tmp_path / "dataset"):
-        pass  # tasks alone would read it
     report = evaluate(
         tiny_base,
-        Dataset.open(tmp_path / "dataset"),
+        tiny_dataset,
         tiny_tokens,
         adapter,
         EvaluationSettings(),

@@ -142,6 +142,7 @@ def tuned(
     request: pytest.FixtureRequest,
     tiny_base: BaseModelFolder,
     tiny_tokens: Tokens,
+    tiny_dataset: Dataset,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Tuned:
     folder, heard = tmp_path_factory.mktemp("family"), Heard()
@@ -151,10 +152,7 @@ def tuned(
     adapter = train(base, tiny_tokens, settings, out=folder / "adapter", context=context)
     asked = EvaluationSettings(max_samples=12)
     out = folder / "evaluation"
-    with Dataset.write(folder / "dataset"):
-        pass  # only tasks read it
-    dataset = Dataset.open(folder / "dataset")
-    evaluation = evaluate(base, dataset, tiny_tokens, adapter, asked, out=out, context=context)
+    evaluation = evaluate(base, tiny_dataset, tiny_tokens, adapter, asked, out=out, context=context)
     losses = [values["loss"] for _, values in heard.curve if "loss" in values]
     return Tuned(request.param, base, adapter, evaluation, losses, folder)
 
