@@ -175,6 +175,7 @@ def test_comparisons_are_paired_and_told_in_words(
     assert (tests["perplexity"], tests["translation"]) == ("bootstrap",) * 2
 
 
+@pytest.mark.slow
 def test_a_champion_answers_the_same(
     tiny_base: BaseModelFolder,
     tokens: Tokens,

@@ -48,6 +48,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_is_seen(change: str, inputs: dict[str, Any], tmp_path: Path) -> None:
     expected = kept_curve("lora-fp32")

@@ -17,6 +17,8 @@ from components.training.group import ALONE, buckets
 from components.training.settings import TrainingSettings
 from components.training.train import plan_steps, train
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, Any] = {
     "learning_rate": 1e-2,
     "per_device_train_batch_size": 4,
@@ -194,7 +196,6 @@ def job(base: BaseModelFolder, tokens: Tokens, folder: Path, **changes: Any) -> 
     return Job("made", base.path, tokens.path, folder, SETTINGS | changes)
 
 
-@pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_group_and_it_goes_on(
     tiny_base: BaseModelFolder, tiny_tokens: Tokens, tmp_path: Path, context: Context
 ) -> None:
@@ -212,7 +213,6 @@ def test_a_process_that_is_killed_ends_the_group_and_it_goes_on(
     assert (one.digest, one.facts) == (other.digest, other.facts)
 
 
-@pytest.mark.slow
 def test_num_processes_starts_them_and_passes_on_what_they_tell(
     tiny_base: BaseModelFolder, tiny_tokens: Tokens, context: Context, tmp_path: Path
 ) -> None:
@@ -224,7 +224,6 @@ def test_num_processes_starts_them_and_passes_on_what_they_tell(
     assert ("train", 8, 8) in context.events.marks
 
 
-@pytest.mark.slow
 def test_errors_of_a_process_reach_the_caller(
     tiny_base: BaseModelFolder, tiny_tokens: Tokens, context: Context, tmp_path: Path
 ) -> None:
@@ -233,7 +232,6 @@ def test_errors_of_a_process_reach_the_caller(
         train(tiny_base, tiny_tokens, settings, out=tmp_path / "made", context=context)
 
 
-@pytest.mark.slow
 def test_a_listener_that_fails_ends_the_group(
     tiny_base: BaseModelFolder, tiny_tokens: Tokens, tmp_path: Path
 ) -> None:
