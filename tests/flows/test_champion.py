@@ -81,17 +81,20 @@ def test_a_version_that_was_not_promoted_is_not_the_champion(
 
 
 def test_a_champion_of_another_make_is_told(toy_here: Toy, tiny_onnx: Onnx, tmp_path: Path) -> None:
-    from mlflow import pyfunc, register_model
+    from mlflow import pyfunc, register_model, start_run
 
     from flows.store import client
 
-    client()
+    # The default experiment lies where the store was made, in what all toy projects are copied from.
+    place = (tmp_path / "other").as_uri()
+    experiment = client().create_experiment("other", artifact_location=place)
 
     class Other(pyfunc.PythonModel):
         def predict(self, model_input: list[str]) -> list[str]:
             return model_input
 
-    logged = pyfunc.log_model(name="other", python_model=Other())
+    with start_run(experiment_id=experiment):
+        logged = pyfunc.log_model(name="other", python_model=Other())
     version = register_model(logged.model_uri, "toy-model").version
     client().set_registered_model_alias("toy-model", "champion", version)
     with pytest.raises(ArtefactError, match="holds no exported file of this line"):
