@@ -85,7 +85,7 @@ def test_a_champion_of_another_make_is_told(toy_here: Toy, tiny_onnx: Onnx, tmp_
 
     from flows.store import client
 
-    # The default experiment lies where the store was made, in what all toy projects are copied from.
+    # The default experiment lies where the store was made: in what all toy projects are copied from
     place = (tmp_path / "other").as_uri()
     experiment = client().create_experiment("other", artifact_location=place)
 
