@@ -118,10 +118,14 @@ def pages(by_flow: Project) -> Iterator[Pages]:
     child.wait(60)
 
 
-def see(url: str, picture: Path) -> str:
-    """Return the text of a page as a real browser shows it, and take its picture."""
+def see(url: str, name: str, folder: Path) -> str:
+    """Return the text of a page as a real browser shows it, and take its picture.
+
+    The picture is kept where TUNELINE_PICTURES says, else in `folder`.
+    """
     assert CHROMIUM
-    command = [CHROMIUM, *QUIET, f"--user-data-dir={picture.parent / 'profile'}"]
+    picture = Path(os.environ.get("TUNELINE_PICTURES", folder)) / f"{name}.png"
+    command = [CHROMIUM, *QUIET, f"--user-data-dir={folder / 'profile'}"]
     command += ["--virtual-time-budget=30000", "--window-size=1400,1000"]
     dom = subprocess.run(
         [*command, "--dump-dom", url], capture_output=True, text=True, check=True, timeout=180
@@ -142,7 +146,7 @@ def test_browser_shows_the_run_in_mlflow(by_flow: Project, pages: Pages, tmp_pat
         MLFLOW_TRACKING_URI=f"sqlite:///{by_flow.root}/mlflow/mlflow.db",
         PYTHONPATH="",
     ).split()[-1]
-    text = see(f"{pages.mlflow}/#/experiments/{experiment}/runs/{run}", picture("mlflow", tmp_path))
+    text = see(f"{pages.mlflow}/#/experiments/{experiment}/runs/{run}", "mlflow", tmp_path)
     assert run in text
     assert "int8.accuracy" in text
 
@@ -152,11 +156,6 @@ def test_browser_shows_the_flow_run_in_prefect(
     by_flow: Project, pages: Pages, tmp_path: Path
 ) -> None:
     run = facts(by_flow)["run"]["prefect_flow_run_id"]
-    text = see(f"{pages.prefect}/runs/flow-run/{run}", picture("prefect", tmp_path))
+    text = see(f"{pages.prefect}/runs/flow-run/{run}", "prefect", tmp_path)
     assert "tiny" in text
     assert "Completed" in text
-
-
-def picture(name: str, folder: Path) -> Path:
-    """Return where a picture goes: kept where TUNELINE_PICTURES says, else thrown away."""
-    return Path(os.environ.get("TUNELINE_PICTURES", folder)) / f"{name}.png"
