@@ -1,7 +1,7 @@
 """Prompts of many lengths read together, and then a token a row in every step: in torch."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,17 +9,12 @@ import torch
 from components.model.ragged import NAME, Ragged, Shelf, flat_places, ragged_attention
 from components.model.ragged import stacked_places as stacked
 from components.model.shared_prefix import attending, attends_plainly
+from components.model.torch_lm import TorchLM, chunks
 from components.scoring.lm import Ids, Logits
-
-if TYPE_CHECKING:
-    from components.model.torch_lm import TorchLM
-
-CHUNK = 1024
-"""Prompt tokens of one forward: enough to keep the matrix products busy."""
 
 
 def begin(
-    lm: "TorchLM", prefix: Sequence[int], rows: Sequence[Sequence[int]], room: int
+    lm: TorchLM, prefix: Sequence[int], rows: Sequence[Sequence[int]], room: int
 ) -> tuple[Logits, Ragged]:
     """Return the logits [rows, vocabulary] behind each prompt, and the cache of all of them."""
     shelf = Shelf([len(prefix) + len(row) for row in rows], room, lm.model.device)
@@ -27,14 +22,14 @@ def begin(
     lay = lay_flat if plain else lay_padded
     logits: list[Any] = [None] * len(rows)
     with torch.inference_mode():
-        for chunk in chunks_of(list(map(len, rows))):
+        for chunk in chunks(list(map(len, rows)), [1] * len(rows)):
             last = lay(lm, shelf, chunk, prefix, [rows[index] for index in chunk])
             for index, row in zip(chunk, last, strict=True):
                 logits[index] = row
         return np.stack(logits), shelf.filled()
 
 
-def step(lm: "TorchLM", tokens: Ids, past: Ragged) -> Logits:
+def step(lm: TorchLM, tokens: Ids, past: Ragged) -> Logits:
     """Read one more token a row, `tokens` [rows], into `past`; return logits [rows, vocabulary]."""
     ids, positions = tokens[:, None], past.lengths[:, None]
     with torch.inference_mode():
@@ -50,7 +45,7 @@ def step(lm: "TorchLM", tokens: Ids, past: Ragged) -> Logits:
 
 
 def lay_flat(
-    lm: "TorchLM",
+    lm: TorchLM,
     shelf: Shelf,
     chunk: list[int],
     prefix: Sequence[int],
@@ -67,7 +62,7 @@ def lay_flat(
 
 
 def lay_padded(
-    lm: "TorchLM",
+    lm: TorchLM,
     shelf: Shelf,
     chunk: list[int],
     prefix: Sequence[int],
@@ -94,16 +89,3 @@ def lay_padded(
 def as_logits(output: Any) -> Logits:
     logits: Logits = output.logits[:, -1].float().cpu().numpy()
     return logits
-
-
-def chunks_of(lengths: Sequence[int]) -> list[list[int]]:
-    """Return the rows' indices by length, in groups of at most `CHUNK` tokens."""
-    found: list[list[int]] = []
-    tokens = CHUNK
-    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if tokens + lengths[index] > CHUNK:
-            found.append([])
-            tokens = 0
-        found[-1].append(index)
-        tokens += lengths[index]
-    return found

@@ -137,7 +137,7 @@ def test_long_prompts_are_begun_in_several_forwards(monkeypatch: pytest.MonkeyPa
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(CONFIG_MAPPING["llama"](**SMALL)).eval()
     once, _ = TorchLM(model).begin(PREFIX, ROWS, 1)
-    monkeypatch.setattr("components.model.ragged_reading.CHUNK", 6)
+    monkeypatch.setattr("components.model.torch_lm.CHUNK", 6)
     lm = TorchLM(model)
     again, past = lm.begin(PREFIX, ROWS, 1)
     np.testing.assert_allclose(again, once, atol=1e-5)
