@@ -18,6 +18,7 @@ from flows.environment import find_root, prepare
 from flows.graph import changed_stages, read_graph
 from flows.judge import command as judge
 from flows.plan import command as plan
+from flows.quantize import command as quantize
 from flows.recipe import add_to_line, load_recipe, parse_recipe, recipe_file
 from flows.record import read_record, told_faults
 from flows.registry_cli import lineage, promote, reproduce, rollback
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.command("plan")(plan)
+app.command("quantize")(quantize)
 app.command("report")(report)
 app.command("compare")(compare)
 app.command("generate")(generate)

@@ -39,6 +39,8 @@ def by_tracing(trace: Trace, *beside: str) -> Callable[[Path, ExportSettings], W
             rounding = builder.quantization_of(variant, settings)
             if rounding is None:
                 shutil.copytree(traced, out, dirs_exist_ok=True)
+            elif rounding.calibrated:
+                round_weights(traced, out, "int8", rounding.before_calibration(), head)
             else:
                 round_weights(traced, out, variant, rounding, head)
 

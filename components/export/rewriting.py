@@ -1,0 +1,71 @@
+"""A graph that was changed, written over its own file: only the weights that it still reads."""
+
+from pathlib import Path
+from typing import Any
+
+from components.export.tracing import FILE
+
+ALIGNMENT = 64
+SMALLEST = 1024
+"""Bytes of a tensor that goes into the file of weights; smaller ones stay in the graph."""
+
+EXTERNAL = 1
+"""`data_location` of a tensor that lies outside the graph (onnx.TensorProto.EXTERNAL)."""
+
+
+def rewrite(model: Any, folder: Path) -> None:
+    """Write `model` to `folder`, whose weights file it was loaded without.
+
+    Tensors that nobody reads go. Bytes that several tensors share are stored once.
+    """
+    graph = model.graph
+    read = {name for node in graph.node for name in node.input}
+    for tensor in [one for one in graph.initializer if one.name not in read]:
+        graph.initializer.remove(tensor)
+    weights, temporary = folder / f"{FILE}.data", folder / f".{FILE}.data.tmp"
+    placed: dict[tuple[str, int, int], int] = {}
+    old: set[str] = set()
+    with temporary.open("wb") as stream:
+        for tensor in graph.initializer:
+            place = place_of(tensor)
+            if place is None and len(tensor.raw_data) < SMALLEST:
+                continue
+            data = tensor.raw_data if place is None else read_at(folder, place)
+            offset = placed.get(place) if place is not None else None
+            if offset is None:
+                stream.write(bytes(-stream.tell() % ALIGNMENT))
+                offset = stream.tell()
+                stream.write(data)
+            if place is not None:
+                placed[place] = offset
+                old.add(place[0])
+            put_at(tensor, weights.name, offset, len(data))
+    for name in old:
+        (folder / name).unlink()
+    temporary.rename(weights)
+    (folder / FILE).write_bytes(model.SerializeToString(deterministic=True))
+
+
+def place_of(tensor: Any) -> tuple[str, int, int] | None:
+    """Return file, offset and length of a tensor outside the graph, None of one in it."""
+    if tensor.data_location != EXTERNAL:
+        return None
+    told = {entry.key: entry.value for entry in tensor.external_data}
+    return told["location"], int(told.get("offset", 0)), int(told["length"])
+
+
+def read_at(folder: Path, place: tuple[str, int, int]) -> bytes:
+    """Return the bytes of a tensor."""
+    name, offset, length = place
+    with (folder / name).open("rb") as stream:
+        stream.seek(offset)
+        return stream.read(length)
+
+
+def put_at(tensor: Any, name: str, offset: int, length: int) -> None:
+    """Say where a tensor lies outside the graph."""
+    tensor.ClearField("raw_data")
+    tensor.ClearField("external_data")
+    tensor.data_location = EXTERNAL
+    for key, value in (("location", name), ("offset", offset), ("length", length)):
+        tensor.external_data.add(key=key, value=str(value))

@@ -1,0 +1,68 @@
+"""What a model is calibrated on: rows of token ids, and which of their tokens count."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows of token ids. The first `shared` tokens are the same in all of them.
+
+    What is shared counts in the first row only: its states are the same in every row, and would
+    else outweigh all the rest.
+    """
+
+    rows: tuple[tuple[int, ...], ...]
+    shared: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens count."""
+        return sum(map(len, self.rows)) - self.shared * (len(self.rows) - 1)
+
+    def batches(self, tokens: int) -> Iterator[list[int]]:
+        """Yield places of rows by length, of at most `tokens` together when padded, or one."""
+        group: list[int] = []
+        for place in sorted(range(len(self.rows)), key=lambda place: len(self.rows[place])):
+            if group and (len(group) + 1) * len(self.rows[place]) > tokens:
+                yield group
+                group = []
+            group.append(place)
+        if group:
+            yield group
+
+    def padded(self, places: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return ids [rows, longest], padded on the right, and which of them count.
+
+        A causal model does not see what comes after a token, so it needs no mask.
+        """
+        longest = max(len(self.rows[place]) for place in places)
+        ids = np.zeros((len(places), longest), np.int64)
+        counted = np.zeros((len(places), longest), np.bool_)
+        for at, place in enumerate(places):
+            row = self.rows[place]
+            ids[at, : len(row)] = row
+            counted[at, (self.shared if place else 0) : len(row)] = True
+        return ids, counted
+
+
+def choose_rows(
+    rows: Sequence[Sequence[int]], nsamples: int, seqlen: int, seed: int
+) -> list[tuple[int, ...]]:
+    """Return `nsamples` of the rows, drawn with `seed`, each cut to `seqlen` tokens."""
+    order = np.random.default_rng(seed).permutation(len(rows))[:nsamples]
+    return [tuple(rows[place][:seqlen]) for place in order if len(rows[place]) > 1]
+
+
+def common_beginning(rows: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens all rows begin with; 0 where there is one row only."""
+    if len(rows) < 2:
+        return 0
+    low, high = min(rows), max(rows)
+    same = 0
+    while same < min(len(low), len(high)) and low[same] == high[same]:
+        same += 1
+    return same
