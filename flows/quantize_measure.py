@@ -146,8 +146,7 @@ def read_measured(file: Path) -> Measured:
     """Return what `Bench.measure` wrote."""
     told = json.loads(file.read_text(encoding="utf-8"))
     told["changes"] = {
-        name: Change(one["value"], tuple(one["interval"]))
-        for name, one in told["changes"].items()
+        name: Change(one["value"], tuple(one["interval"])) for name, one in told["changes"].items()
     }
     return Measured(**told)
 

@@ -173,7 +173,7 @@ def round_model(
         if path not in few:  # a product that the file computes in full precision
             weight: torch.Tensor = module.weight
             return weight
-        found[path] = gptq(module.weight.clone(), moments, 4, settings.block_size, manner)
+        found[path] = gptq(module.weight.detach().clone(), moments, 4, settings.block_size, manner)
         new: torch.Tensor = found[path].weight
         return new
 
@@ -185,9 +185,7 @@ def round_model(
     return found
 
 
-def rows_of(
-    product: Product, paths: Sequence[str], path: str, model: Any
-) -> "torch.Tensor":
+def rows_of(product: Product, paths: Sequence[str], path: str, model: Any) -> "torch.Tensor":
     """Return the part of a product's weight that is the module `path`."""
     import torch
 

@@ -7,9 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 from components.contracts.settings import Settings
 
 Variant = Literal["fp32", "fp16", "bf16", "int8", "int4"]
-MatMuls = Literal[
-    "last_matmul", "mixed_layers", "edge_layers", "qkv_proj", "o_proj", "down_proj"
-]
+MatMuls = Literal["last_matmul", "mixed_layers", "edge_layers", "qkv_proj", "o_proj", "down_proj"]
 BUILDERS = ("last_matmul", "mixed_layers")
 """The groups that onnxruntime-genai's builder knows."""
 
@@ -110,7 +108,9 @@ def _check_gptq(name: str, quantization: WeightQuantization) -> None:
     """Raise `ValueError` for what only calibrated weights of four bits can do, or cannot."""
     if quantization.calibrated:
         if name != "int4":
-            raise ValueError(f"{name}: algo_config gptq is for int4; eight bits lose nothing by rtn")
+            raise ValueError(
+                f"{name}: algo_config gptq is for int4; eight bits lose nothing by rtn"
+            )
         if quantization.is_symmetric:
             raise ValueError(f"{name}: algo_config gptq has zero points: leave is_symmetric false")
         return

@@ -206,4 +206,3 @@ def states_of(said: Any) -> "torch.Tensor":
     """Return the states out of what a layer returns."""
     states: torch.Tensor = said[0] if isinstance(said, tuple) else said
     return states
-

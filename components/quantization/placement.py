@@ -31,9 +31,7 @@ def bits_of(
     for name, paths in products.items():
         layer = layers.get(name) if head not in paths else None
         groups = groups_of(paths, layer, count)
-        found_bits[name] = max(
-            (raised[group] for group in groups if group in raised), default=bits
-        )
+        found_bits[name] = max((raised[group] for group in groups if group in raised), default=bits)
     return found_bits
 
 

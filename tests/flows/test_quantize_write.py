@@ -4,7 +4,11 @@ import yaml
 from components.contracts.errors import RecipeError
 from flows.quantize_write import with_variant
 
-SETTINGS = {"algo_config": "gptq", "block_size": 32, "matmul_mixed_precision": {"last_matmul": "int8"}}
+SETTINGS = {
+    "algo_config": "gptq",
+    "block_size": 32,
+    "matmul_mixed_precision": {"last_matmul": "int8"},
+}
 
 RECIPE = """# a line of models
 model: {kind: random} # nothing to see

@@ -33,7 +33,9 @@ def test_groups_are_parts_of_layers() -> None:
 def test_mixed_layers_are_those_of_the_builder() -> None:
     layers = [at for at in range(16) if is_mixed(at, 16)]
     assert layers == [0, 1, 4, 7, 10, 13, 14, 15]
-    assert raised({"mixed_layers": 8}) == {f"layer{at}-{p}" for at in layers for p in ("qkv", "down")}
+    assert raised({"mixed_layers": 8}) == {
+        f"layer{at}-{p}" for at in layers for p in ("qkv", "down")
+    }
 
 
 def test_the_most_bits_win() -> None:
