@@ -22,7 +22,7 @@ from components.verification.settings import VerificationSettings
 Sums = np.ndarray[Any, np.dtype[np.float64]]
 
 SPLIT = "validation"
-"""Never the test split: a file that was chosen on the gate's items would pass its gate too often."""
+"""Never the test split: a file chosen on the gate's own items would pass its gate too often."""
 
 FEWEST = 20
 REFERENCE = ExportSettings(variants=("fp32",))

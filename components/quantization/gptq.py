@@ -135,7 +135,7 @@ def sweep(weight: "torch.Tensor", moments: "torch.Tensor", rounded: Rounded) -> 
     import torch
 
     inputs, grid = weight.shape[1], rounded.grid
-    scales, zeros = grid.wide(inputs)
+    scales, _ = grid.wide(inputs)
     codes = rounded.codes.clone()
     pull = (weight - grid.values(codes)) @ moments
     for start in range(0, inputs, COLUMNS):
@@ -145,7 +145,7 @@ def sweep(weight: "torch.Tensor", moments: "torch.Tensor", rounded: Rounded) -> 
         changes = torch.zeros_like(part)
         for at in range(end - start):
             column = start + at
-            scale, zero, code = scales[:, column], zeros[:, column], codes[:, column]
+            scale, code = scales[:, column], codes[:, column]
             moved = code + part[:, at] / (square[at, at] * scale)
             best = moved.round_().clamp_(0, grid.top)
             change = (best - code) * scale
