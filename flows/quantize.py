@@ -3,30 +3,26 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
-from components.contracts.artefacts import write_json
 from components.contracts.errors import ArtefactError, ModelError, RecipeError, choose
 from components.contracts.events import Context
 from components.contracts.kinds import Adapter
 from components.contracts.task_types import CAUSAL_LM, task_type_of
-from components.export.candidates import CANDIDATES, settings_of
-from components.quantization.front import Goal, Tried, front, search
+from components.export.candidates import CANDIDATES
+from components.quantization.front import Goal, Tried, search
 from flows.environment import find_root, prepare, scratch_folder, state_folder, stay_offline
 from flows.made import open_made, quiet_libraries
 from flows.progress import listener
-from flows.quantize_measure import SPLIT, Bench
-from flows.quantize_write import flow, with_variant
+from flows.quantize_measure import FIGURES, SPLIT, Bench
+from flows.quantize_show import as_dict, show, write_front
+from flows.quantize_write import with_variant
 from flows.recipe import Recipe, load_recipe, recipe_file
 
-FIGURES = ("accuracy", "answer perplexity", "text perplexity")
 GOALS: dict[str, Goal] = {"size": "size", "speed": "speed"}
 
 
@@ -76,7 +72,7 @@ def command(
         tried = search(names, bench.measure, margins, wanted, every=every or bool(only))
     finally:
         bench.close()
-    told = as_dict(recipe, settings, tried, margins, wanted)
+    told = as_dict(recipe, settings.export, tried, margins, wanted)
     files = write_front(state_folder(root) / "quantize" / recipe, told)
     if as_json:
         print(json.dumps(told, indent=2))
@@ -139,97 +135,6 @@ def share_of(text: str, option: str) -> float:
     if not 0 <= share < 1:
         raise RecipeError(f"{option} {text}: not a share", fix=f"write {option} 1% or 0.01")
     return share
-
-
-def show(
-    tried: Sequence[Tried],
-    margins: dict[str, float],
-    told: dict[str, Any],
-    files: Sequence[Path],
-    console: Console,
-) -> None:
-    """Print what was tried, the smallest first, and the settings that won."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    figures = [name for name in FIGURES if any(name in one.measured.changes for one in tried)]
-    heads = ("", "MB", "bits", *figures, "prefill/s", "decode/s", "rows", "")
-    for at, head in enumerate(heads):
-        table.add_column(head, justify="left" if at in (0, len(heads) - 1) else "right")
-    for one in sorted(tried, key=lambda one: one.measured.bytes):
-        table.add_row(*cells(one, figures), style="bold" if one.chosen else None)
-    console.print(table)
-    limits = ", ".join(f"{name} {100 * margins[name]:g} %" for name in figures)
-    console.print(
-        f"Losses against full precision on the {SPLIT} split; margins: {limits}. The gate's items "
-        "were not looked at.",
-        style="dim",
-    )
-    if told["chosen"] is not None:
-        chosen = told["chosen"]
-        console.print(f"{chosen['variant']}: {flow(chosen['settings'])}", soft_wrap=True)
-    for file in files:
-        console.print(str(file), highlight=False, soft_wrap=True, style="dim")
-
-
-def cells(one: Tried, figures: Sequence[str]) -> list[str]:
-    """Return the row of a candidate."""
-    found = one.measured
-    mark = "chosen" if one.chosen else "within" if one.within else "beyond"
-    return [
-        found.name,
-        f"{found.bytes / 1e6:.0f}",
-        f"{found.bits:.2f}",
-        *(
-            f"{100 * found.changes[name].value:+.2f} %" if name in found.changes else "–"
-            for name in figures
-        ),
-        f"{found.prefill:.0f}",
-        f"{found.decode:.1f}",
-        str(found.items),
-        f"{mark} (part)" if one.screened else mark,
-    ]
-
-
-def as_dict(
-    recipe: str, settings: Recipe, tried: Sequence[Tried], margins: dict[str, float], goal: Goal
-) -> dict[str, Any]:
-    """Return the search as JSON values; `front` names what nothing else beats."""
-    winner = next((one.measured.name for one in tried if one.chosen), None)
-    return {
-        "recipe": recipe,
-        "split": SPLIT,
-        "for": goal,
-        "margins": margins,
-        "front": sorted(front(one.measured for one in tried)),
-        "candidates": [
-            {
-                **asdict(one.measured),
-                "within": one.within,
-                "screened": one.screened,
-                "chosen": one.chosen,
-            }
-            for one in tried
-        ],
-        "chosen": None if winner is None else settings_told(winner, settings),
-    }
-
-
-def settings_told(name: str, settings: Recipe) -> dict[str, Any]:
-    """Return what stands in a recipe for a candidate: only what is no default."""
-    found = settings_of(name, settings.export)
-    (variant,) = found.variants
-    told = getattr(found, variant).model_dump(mode="json", exclude_defaults=True)
-    return {"name": name, "variant": variant, "settings": told}
-
-
-def write_front(folder: Path, told: dict[str, Any]) -> list[Path]:
-    """Write the front as JSON and as a plot; return both files."""
-    from components.report.front_plot import quality_size_speed
-
-    folder.mkdir(parents=True, exist_ok=True)
-    numbers, plot = folder / "front.json", folder / "front.svg"
-    write_json(numbers, told)
-    plot.write_text(quality_size_speed(told), encoding="utf-8")
-    return [numbers, plot]
 
 
 def none_within(tried: Sequence[Tried], margins: dict[str, float]) -> NoneWithinError:

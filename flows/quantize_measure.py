@@ -24,6 +24,9 @@ Sums = np.ndarray[Any, np.dtype[np.float64]]
 SPLIT = "validation"
 """Never the test split: a file chosen on the gate's own items would pass its gate too often."""
 
+FIGURES = ("accuracy", "answer perplexity", "text perplexity")
+"""What may be lost: what the gate looks at. Rows of plain text have the last only."""
+
 FEWEST = 20
 REFERENCE = ExportSettings(variants=("fp32",))
 
@@ -163,14 +166,10 @@ def changes(model: Sequence[Score], reference: Sequence[Score]) -> dict[str, Cha
     if any(score.answer_tokens for score in reference):
         told = compare(model, reference)
         low, high = told.interval
-        found["accuracy"] = Change(-told.difference, (-high, -low))
-        found["answer perplexity"] = rise(
-            model, reference, lambda one: (one.answer_nll, one.answer_tokens)
-        )
+        found[FIGURES[0]] = Change(-told.difference, (-high, -low))
+        found[FIGURES[1]] = rise(model, reference, lambda one: (one.answer_nll, one.answer_tokens))
     if any(score.text_tokens for score in reference):
-        found["text perplexity"] = rise(
-            model, reference, lambda one: (one.text_nll, one.text_tokens)
-        )
+        found[FIGURES[2]] = rise(model, reference, lambda one: (one.text_nll, one.text_tokens))
     return found
 
 

@@ -19,14 +19,14 @@ from components.contracts.events import Context, Events
 from components.contracts.kinds import BaseModelFolder, Tokens
 from components.contracts.task_types import CAUSAL_LM, task_type_of
 from components.export.builder import is_calibrated, quantization_of
-from components.export.rewriting import rewrite
+from components.export.rewriting import place_of, rewrite
 from components.export.settings import Calibration, ExportSettings, WeightQuantization
 from components.export.tracing import FILE
 from components.quantization.calibrate import calibrate, head_moments
 from components.quantization.gptq import Manner, gptq
 from components.quantization.packing import pack, unpack
 from components.quantization.placement import LAYER, bits_of
-from components.quantization.samples import Samples, choose_rows, common_beginning
+from components.quantization.samples import Samples, sample
 
 if TYPE_CHECKING:
     import torch
@@ -111,13 +111,14 @@ def read_samples(tokens: Tokens, how: Calibration) -> Samples:
     import pyarrow.parquet as pq
 
     every = pq.read_table(tokens.split("train"), columns=["input_ids"])["input_ids"].to_pylist()
-    rows = choose_rows(every, how.nsamples, how.seqlen, how.seed)
-    if not rows:
+    prefix = int(tokens.facts["prefix_token"])
+    samples = sample(every, how.nsamples, how.seqlen, how.seed, prefix)
+    if not samples.rows:
         raise ModelError(
             "the training split has no row of two tokens or more to calibrate on",
             fix="use algo_config rtn",
         )
-    return Samples(tuple(rows), common_beginning(rows))
+    return samples
 
 
 def round_again(
@@ -253,20 +254,42 @@ def path_of_head(model: Any) -> str:
 
 
 def put(graph: Any, product: Product, parts: "Sequence[Rounded]") -> None:
-    """Let a node compute with other integers, those of `parts` one above the other."""
+    """Let a node compute with other integers, those of `parts` one above the other.
+
+    A lookup in the very same weights (an embedding that is the head) gets the new ones too.
+    """
     from onnx import numpy_helper
 
-    packed = [pack(part) for part in parts]
-    bits, block = parts[0].grid.bits, parts[0].grid.block
+    grid, before = parts[0].grid, product.tensors[0]
     was = numpy_helper.to_array(product.tensors[1], str(product.folder)).dtype
-    arrays = [np.concatenate(several) for several in zip(*packed, strict=True)]
-    names = []
-    for kind, array in zip(("Q4", "scales", "zero_points"), arrays, strict=True):
-        name = re.sub(r"_Q\d+(G\d+)?$", "", product.tensors[0].name) + f"_{kind}"
-        names.append(f"{name}_calibrated")
-        value = array.astype(was) if kind == "scales" else array
-        graph.initializer.append(numpy_helper.from_array(value, names[-1]))
-    product.node.input[1:] = names
-    for attribute in product.node.attribute:
-        attribute.i = {"bits": bits, "block_size": block}.get(attribute.name, attribute.i)
-    product.node.name = re.sub(r"_Q\d+$", f"_Q{bits}", product.node.name)
+    codes, scales, zeros = (
+        np.concatenate(several) for several in zip(*map(pack, parts), strict=True)
+    )
+    stem = re.sub(r"_Q\d+(G\d+)?$", "", before.name)
+    arrays = {
+        f"{stem}_Q{grid.bits}_calibrated": codes,
+        f"{stem}_scales_calibrated": scales.astype(was),
+        f"{stem}_zero_points_calibrated": zeros,
+    }
+    lookups = [node for node in graph.node if looks_up(graph, node, before)]
+    if lookups:
+        arrays[f"{stem}_rows_calibrated"] = codes.reshape(len(codes), -1)
+    graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in arrays.items())
+    names = list(arrays)
+    product.node.input[1:] = names[:3]
+    product.node.name = re.sub(r"_Q\d+$", f"_Q{grid.bits}", product.node.name)
+    for node in lookups:
+        node.input[:] = [names[3], node.input[1], *names[1:3]]
+    for node in (product.node, *lookups):
+        for attribute in node.attribute:
+            new = {"bits": grid.bits, "block_size": grid.block}
+            attribute.i = new.get(attribute.name, attribute.i)
+
+
+def looks_up(graph: Any, node: Any, codes: Any) -> bool:
+    """Return whether a node looks rows up in the bytes of the tensor `codes`."""
+    if node.op_type != "GatherBlockQuantized":
+        return False
+    table = next((one for one in graph.initializer if one.name == node.input[0]), None)
+    place = None if table is None else place_of(table)
+    return place is not None and place == place_of(codes)

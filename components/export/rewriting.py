@@ -1,5 +1,6 @@
 """A graph that was changed, written over its own file: only the weights that it still reads."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +23,25 @@ def rewrite(model: Any, folder: Path) -> None:
     read = {name for node in graph.node for name in node.input}
     for tensor in [one for one in graph.initializer if one.name not in read]:
         graph.initializer.remove(tensor)
-    weights, temporary = folder / f"{FILE}.data", folder / f".{FILE}.data.tmp"
-    placed: dict[tuple[str, int, int], int] = {}
-    old: set[str] = set()
+    old = {place[0] for place in map(place_of, graph.initializer) if place is not None}
+    weights = min(old, default=f"{FILE}.data")
+    temporary = folder / f".{weights}.tmp"
+    placed: dict[bytes, int] = {}
     with temporary.open("wb") as stream:
         for tensor in graph.initializer:
             place = place_of(tensor)
             if place is None and len(tensor.raw_data) < SMALLEST:
                 continue
             data = tensor.raw_data if place is None else read_at(folder, place)
-            offset = placed.get(place) if place is not None else None
-            if offset is None:
+            known = hashlib.sha256(data).digest()
+            if known not in placed:
                 stream.write(bytes(-stream.tell() % ALIGNMENT))
-                offset = stream.tell()
+                placed[known] = stream.tell()
                 stream.write(data)
-            if place is not None:
-                placed[place] = offset
-                old.add(place[0])
-            put_at(tensor, weights.name, offset, len(data))
+            put_at(tensor, weights, placed[known], len(data))
     for name in old:
         (folder / name).unlink()
-    temporary.rename(weights)
+    temporary.rename(folder / weights)
     (folder / FILE).write_bytes(model.SerializeToString(deterministic=True))
 
 

@@ -18,16 +18,17 @@ class Calibration(Settings):
     """What weights are calibrated on, and how, in the words of GPTQ's packages.
 
     `nsamples` rows of the recipe's training split (drawn with `seed`, each cut to `seqlen` tokens)
-    go through the model. `damp_percent` is added to the diagonal of the inputs' second moments, as
-    a share of its mean; `desc_act` rounds the inputs that matter most first. `sweeps` is how often
-    scales are fitted and weights looked at again after GPTQ's one pass.
+    go through the model; half of them without the turns that all rows begin with. `damp_percent`
+    is added to the diagonal of the inputs' second moments, as a share of its mean; `desc_act`
+    rounds the inputs that matter most first. `sweeps` is how often scales are fitted and weights
+    looked at again after GPTQ's one pass.
     """
 
     nsamples: PositiveInt = 128
     seqlen: PositiveInt = 512
-    damp_percent: PositiveFloat = 0.01
+    damp_percent: PositiveFloat = 0.03
     desc_act: bool = True
-    sweeps: NonNegativeInt = 2
+    sweeps: NonNegativeInt = 1
     seed: NonNegativeInt = 0
 
 

@@ -26,9 +26,9 @@ class Manner:
     scales are fitted again and every weight is looked at once more after that.
     """
 
-    damp_percent: float = 0.01
+    damp_percent: float = 0.03
     desc_act: bool = True
-    sweeps: int = 2
+    sweeps: int = 1
 
 
 def gptq(

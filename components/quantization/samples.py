@@ -9,19 +9,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Samples:
-    """Rows of token ids. The first `shared` tokens are the same in all of them.
-
-    What is shared counts in the first row only: its states are the same in every row, and would
-    else outweigh all the rest.
-    """
+    """Rows of token ids; the first `skipped` tokens of each are read, but do not count."""
 
     rows: tuple[tuple[int, ...], ...]
-    shared: int = 0
+    skipped: tuple[int, ...]
 
     @property
     def tokens(self) -> int:
         """How many tokens count."""
-        return sum(map(len, self.rows)) - self.shared * (len(self.rows) - 1)
+        return sum(map(len, self.rows)) - sum(self.skipped)
 
     def batches(self, tokens: int) -> Iterator[list[int]]:
         """Yield places of rows by length, of at most `tokens` together when padded, or one."""
@@ -45,16 +41,28 @@ class Samples:
         for at, place in enumerate(places):
             row = self.rows[place]
             ids[at, : len(row)] = row
-            counted[at, (self.shared if place else 0) : len(row)] = True
+            counted[at, self.skipped[place] : len(row)] = True
         return ids, counted
 
 
-def choose_rows(
-    rows: Sequence[Sequence[int]], nsamples: int, seqlen: int, seed: int
-) -> list[tuple[int, ...]]:
-    """Return `nsamples` of the rows, drawn with `seed`, each cut to `seqlen` tokens."""
+def sample(
+    rows: Sequence[Sequence[int]], nsamples: int, seqlen: int, seed: int, prefix: int
+) -> Samples:
+    """Return `nsamples` of the rows, drawn with `seed`, each cut to `seqlen` tokens.
+
+    Where all rows begin with the same turns, these count in the first row only: their states are
+    the same in every row, and would else outweigh all the rest. Half of the rows are then given
+    without them, behind the token `prefix`, as a text is that stands by itself.
+    """
     order = np.random.default_rng(seed).permutation(len(rows))[:nsamples]
-    return [tuple(rows[place][:seqlen]) for place in order if len(rows[place]) > 1]
+    drawn = [tuple(rows[place][:seqlen]) for place in order if len(rows[place]) > 1]
+    shared = common_beginning(drawn)
+    if shared < 2:
+        return Samples(tuple(drawn), (0,) * len(drawn))
+    whole = drawn[: (len(drawn) + 1) // 2]
+    bare = [(prefix, *row[shared:]) for row in drawn[len(whole) :]]
+    skipped = [shared if place else 0 for place in range(len(whole))]
+    return Samples((*whole, *bare), (*skipped, *[0] * len(bare)))
 
 
 def common_beginning(rows: Sequence[Sequence[int]]) -> int:
