@@ -71,7 +71,7 @@ def test_every_candidate_is_a_setting_that_a_recipe_may_have() -> None:
 
 @pytest.mark.parametrize("text", ["1", "-1%", "much", "100%"])
 def test_a_margin_is_a_share(text: str) -> None:
-    with pytest.raises(RecipeError, match="write --within 1% or 0.01"):
+    with pytest.raises(RecipeError, match=r"write --within 1% or 0\.01"):
         share_of(text, "--within")
 
 
