@@ -58,6 +58,7 @@ class Bench:
         if file.is_file():
             return read_measured(file)
         self.context.events.note(f"{name}: {len(items)} rows of the {SPLIT} split")
+        reference = self.reference()[: len(items)]  # its file goes when the candidate's is built
         onnx = self._file(name, settings)
         (variant,) = onnx.variants
         facts = onnx.facts["variants"][variant]
@@ -66,7 +67,7 @@ class Bench:
             len(items),
             facts["bytes"],
             8 * facts["bytes"] / onnx.facts["parameters"],
-            changes(self._scores(onnx, items, name), self.reference()[: len(items)]),
+            changes(self._scores(onnx, items, name), reference),
             **self._speeds(onnx),
         )
         self.cache.mkdir(parents=True, exist_ok=True)

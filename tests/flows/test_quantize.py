@@ -61,7 +61,9 @@ def test_candidates_are_measured_once_told_and_plotted(
 
 
 def test_every_candidate_is_a_setting_that_a_recipe_may_have() -> None:
-    asked = ExportSettings.model_validate({"int4": {"calibration": {"nsamples": 7}}})
+    asked = ExportSettings.model_validate(
+        {"int4": {"algo_config": "gptq", "calibration": {"nsamples": 7}}}
+    )
     for name, (kind, _) in CANDIDATES.items():
         found = settings_of(name, asked)
         assert found.variants == (kind,)
