@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     Choose = Callable[[str, torch.nn.Linear, torch.Tensor], torch.Tensor]
 
+Given = tuple[tuple[Any, ...], dict[str, Any]]
+"""What a layer gets beside the states: by place, and by name."""
+
 BATCH_TOKENS = 2048
 """Tokens that go through a layer together: bounds the memory of their inner states."""
 
@@ -31,7 +34,14 @@ class Batch:
 
     states: "torch.Tensor"
     counted: "torch.Tensor"
-    given: list[dict[str, Any]]
+    given: "list[Given]"
+
+    def through(self, layer: Any, at: int) -> "torch.Tensor":
+        """Return the states behind layer number `at`."""
+        places, names = self.given[at]
+        said = layer(self.states, *places, **names)
+        states: torch.Tensor = said[0] if isinstance(said, tuple) else said
+        return states
 
 
 def calibrate(model: Any, samples: Samples, choose: "Choose", events: Events) -> None:
@@ -54,7 +64,7 @@ def calibrate(model: Any, samples: Samples, choose: "Choose", events: Events) ->
                     new = choose(f"{path}.{at}.{name}", module, moments)
                     module.weight.copy_(new)
             for batch in batches:
-                batch.states = states_of(layer(batch.states, **batch.given[at]))
+                batch.states = batch.through(layer, at)
     events.progress("calibrating", len(layers), len(layers))
 
 
@@ -80,7 +90,7 @@ def begin(model: Any, layers: "torch.nn.ModuleList", samples: Samples) -> list[B
     batches = []
     for rows in samples.batches(BATCH_TOKENS):
         ids, counted = samples.padded(rows)
-        heard: list[tuple[Any, dict[str, Any]]] = []
+        heard: list[tuple[Any, Given]] = []
         with replaced(layers, lambda one, heard=heard: recorder(heard, tuples)):
             model.base_model(input_ids=torch.from_numpy(ids), use_cache=False)
         states, given = heard[0][0], [given for _, given in heard]
@@ -101,11 +111,11 @@ def returns_tuples(model: Any, layers: "torch.nn.ModuleList", row: Sequence[int]
     return seen[0]
 
 
-def recorder(heard: list[tuple[Any, dict[str, Any]]], tuples: bool) -> Callable[..., Any]:
+def recorder(heard: list[tuple[Any, Given]], tuples: bool) -> Callable[..., Any]:
     """Return a layer that writes down what it gets, and passes the states on unchanged."""
 
-    def forward(hidden_states: Any, **given: Any) -> Any:
-        heard.append((hidden_states, given))
+    def forward(hidden_states: Any, *places: Any, **names: Any) -> Any:
+        heard.append((hidden_states, (places, names)))
         return (hidden_states,) if tuples else hidden_states
 
     return forward
@@ -138,7 +148,7 @@ def moments_of(
         look = Look(batch.counted, found, groups)
         hooks = [one.register_forward_pre_hook(look.at(name)) for name, one in linears(layer)]
         try:
-            layer(batch.states, **batch.given[at])
+            batch.through(layer, at)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -200,9 +210,3 @@ def linears(layer: Any) -> "list[tuple[str, torch.nn.Linear]]":
     import torch
 
     return [(n, one) for n, one in layer.named_modules() if isinstance(one, torch.nn.Linear)]
-
-
-def states_of(said: Any) -> "torch.Tensor":
-    """Return the states out of what a layer returns."""
-    states: torch.Tensor = said[0] if isinstance(said, tuple) else said
-    return states
