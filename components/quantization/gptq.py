@@ -70,21 +70,24 @@ def in_turn(
     if desc_act:
         order = torch.argsort(moments.diagonal(), descending=True, stable=True)
     upper = inverse_root(moments[order][:, order])
-    left = weight[:, order].clone()
-    scales, zeros = (one[:, order] for one in grid.wide(inputs))
+    # Inputs come first here: what is worked on together lies together.
+    left = weight.T[order]
+    scales, zeros = (one.T[order] for one in grid.wide(inputs))
     codes = torch.empty_like(left)
     for start in range(0, inputs, COLUMNS):
         end = min(start + COLUMNS, inputs)
-        part, root = left[:, start:end], upper[start:end, start:end]
-        errors = torch.empty_like(part)
+        part, root = left[start:end], upper[start:end, start:end]
+        errors, shares = torch.empty_like(part), root.diagonal().tolist()
         for at in range(end - start):
-            scale, zero = scales[:, start + at], zeros[:, start + at]
-            code = (part[:, at] / scale + zero).round_().clamp_(0, grid.top)
-            error = (part[:, at] - (code - zero) * scale) / root[at, at]
-            codes[:, start + at], errors[:, at] = code, error
-            part[:, at:].sub_(error[:, None] * root[at, at:][None])
-        left[:, end:] -= errors @ upper[start:end, end:]
-    return codes[:, torch.argsort(order)]
+            scale, zero = scales[start + at], zeros[start + at]
+            code = (part[at] / scale + zero).round_().clamp_(0, grid.top)
+            codes[start + at] = code
+            errors[at] = code.sub_(zero).mul_(scale).sub_(part[at]).div_(-shares[at])
+            part[at:].addr_(root[at, at:], errors[at], alpha=-1)
+        left[end:].addmm_(upper[start:end, end:].T, errors, alpha=-1)
+    back = torch.empty_like(codes)
+    back[order] = codes
+    return back.T.contiguous()
 
 
 def inverse_root(moments: "torch.Tensor") -> "torch.Tensor":
@@ -135,21 +138,18 @@ def sweep(weight: "torch.Tensor", moments: "torch.Tensor", rounded: Rounded) -> 
     import torch
 
     inputs, grid = weight.shape[1], rounded.grid
-    scales, _ = grid.wide(inputs)
-    codes = rounded.codes.clone()
-    pull = (weight - grid.values(codes)) @ moments
+    scales = grid.wide(inputs)[0].T.contiguous()
+    codes = rounded.codes.T.contiguous()
+    pull = moments @ (weight - grid.values(rounded.codes)).T  # inputs first, as in `in_turn`
     for start in range(0, inputs, COLUMNS):
         end = min(start + COLUMNS, inputs)
-        part = pull[:, start:end].clone()
-        square = moments[start:end, start:end]
-        changes = torch.zeros_like(part)
+        part, square = pull[start:end].clone(), moments[start:end, start:end]
+        changes, own = torch.empty_like(part), square.diagonal().tolist()
         for at in range(end - start):
-            column = start + at
-            scale, code = scales[:, column], codes[:, column]
-            moved = code + part[:, at] / (square[at, at] * scale)
-            best = moved.round_().clamp_(0, grid.top)
-            change = (best - code) * scale
-            codes[:, column], changes[:, at] = best, change
-            part.sub_(change[:, None] * square[at][None])
-        pull -= changes @ moments[start:end]
-    return codes
+            scale, code = scales[start + at], codes[start + at]
+            best = (part[at] / (scale * own[at])).add_(code).round_().clamp_(0, grid.top)
+            changes[at] = (best - code) * scale
+            codes[start + at] = best
+            part.addr_(square[at], changes[at], alpha=-1)
+        pull.addmm_(moments[:, start:end], changes, alpha=-1)
+    return codes.T.contiguous()
