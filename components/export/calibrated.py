@@ -135,7 +135,9 @@ def round_again(
     products = {one.name: one for one in products_of(graph.graph, folder)}
     modules = {name: modules_of(one, model) for name, one in products.items()}
     head = path_of_head(model)
-    widths = {group: WIDTHS[kind] for group, kind in settings.matmul_mixed_precision.items()}
+    widths: dict[str, int] = {
+        group: WIDTHS[kind] for group, kind in settings.matmul_mixed_precision.items()
+    }
     bits = bits_of(modules, 4, widths, head)
     few = {path for name, paths in modules.items() if bits[name] == 4 for path in paths}
     rounded = round_model(model, samples, few, products, modules, settings, events)

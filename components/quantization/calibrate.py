@@ -60,7 +60,7 @@ def calibrate(model: Any, samples: Samples, choose: "Choose", events: Events) ->
             events.progress("calibrating", at, len(layers))
             for names, moments in moments_of(layer, at, batches):
                 for name in names:
-                    module = layer.get_submodule(name)
+                    module: Any = layer.get_submodule(name)
                     new = choose(f"{path}.{at}.{name}", module, moments)
                     module.weight.copy_(new)
             for batch in batches:
@@ -91,7 +91,7 @@ def begin(model: Any, layers: "torch.nn.ModuleList", samples: Samples) -> list[B
     for rows in samples.batches(BATCH_TOKENS):
         ids, counted = samples.padded(rows)
         heard: list[tuple[Any, Given]] = []
-        with replaced(layers, lambda one, heard=heard: recorder(heard, tuples)):
+        with replaced(layers, recorder(heard, tuples)):
             model.base_model(input_ids=torch.from_numpy(ids), use_cache=False)
         states, given = heard[0][0], [given for _, given in heard]
         batches.append(Batch(states, torch.from_numpy(counted), given))
@@ -122,13 +122,11 @@ def recorder(heard: list[tuple[Any, Given]], tuples: bool) -> Callable[..., Any]
 
 
 @contextmanager
-def replaced(
-    layers: "torch.nn.ModuleList", make: "Callable[[Any], Callable[..., Any]]"
-) -> Iterator[None]:
-    """Let every layer compute what `make(layer)` says, for a while."""
+def replaced(layers: "torch.nn.ModuleList", forward: Callable[..., Any]) -> Iterator[None]:
+    """Let every layer compute what `forward` says, for a while."""
     try:
         for layer in layers:
-            layer.forward = make(layer)
+            layer.forward = forward
         yield
     finally:
         for layer in layers:

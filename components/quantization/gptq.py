@@ -103,7 +103,8 @@ def inverse_root(moments: "torch.Tensor") -> "torch.Tensor":
             "finite or too alike",
             fix="raise damp_percent (0.05 or 0.1), or nsamples",
         )
-    return upper
+    found: torch.Tensor = upper
+    return found
 
 
 def refit(weight: "torch.Tensor", moments: "torch.Tensor", rounded: Rounded) -> Grid:

@@ -65,7 +65,7 @@ def sample(
     return Samples((*whole, *bare), (*skipped, *[0] * len(bare)))
 
 
-def common_beginning(rows: Sequence[Sequence[int]]) -> int:
+def common_beginning(rows: Sequence[tuple[int, ...]]) -> int:
     """Return how many tokens all rows begin with; 0 where there is one row only."""
     if len(rows) < 2:
         return 0
