@@ -9,8 +9,9 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 
 .PHONY: demo test test-slow golden lint repro ui env clean
 
-demo: env ## set up, then run the main job on real data and a real model
+demo: env ## set up, run the main job on real data and a real model, and ask the champion something
 	$(BIN)/tuneline run sentiment
+	echo "The plot was thin, but I loved every minute of it!" | $(BIN)/tuneline chat sentiment@champion
 
 test: $(VENV)/.test ## set up, then run the tests
 	$(BIN)/python -m pytest -m "not slow and not gpu"
