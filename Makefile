@@ -7,7 +7,7 @@ EXTRA := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 # taken and not replaced by what another package's range would pull.
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test test-slow golden lint repro ui env clean
+.PHONY: demo test test-slow readers golden lint repro ui env clean
 
 demo: env ## set up, then run the main job on real data and a real model
 	$(BIN)/tuneline run sentiment
@@ -15,8 +15,10 @@ demo: env ## set up, then run the main job on real data and a real model
 test: $(VENV)/.test ## set up, then run the tests
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
-test-slow: $(VENV)/.test ## the tests that take minutes
+test-slow: $(VENV)/.test readers ## the tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not gpu"
+
+readers: $(VENV)/readers/.installed ## transformers.js, which the tests of exported folders ask under Node
 
 golden: $(VENV)/.test ## take this platform's golden loss curves anew
 	$(BIN)/python tests/golden/renew.py
@@ -45,6 +47,14 @@ $(VENV)/.$(EXTRA): pyproject.toml constraints.txt
 $(VENV)/.test: $(VENV)/.$(EXTRA)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[$(EXTRA),dev]"
 	touch $@
+
+# Without Node, npm or a registry its tests are skipped and say so. No scripts: that of onnxruntime-node
+# fetches libraries for CUDA.
+$(VENV)/readers/.installed: tests/readers/package.json $(VENV)/.test
+	mkdir -p $(VENV)/readers
+	cp tests/readers/package.json $(VENV)/readers
+	npm install --prefix $(VENV)/readers --ignore-scripts --no-package-lock --no-audit --no-fund --silent \
+		&& touch $@ || echo 'transformers.js is not installed: its tests will be skipped'
 
 clean: ## remove the environment; data, cache and runs stay
 	rm -rf $(VENV)

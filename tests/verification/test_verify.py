@@ -156,7 +156,7 @@ def test_a_flipped_bit_is_found(
     tmp_path: Path,
 ) -> None:
     damaged = Onnx.open(shutil.copytree(tiny_onnx.path, tmp_path / "onnx"))
-    file = damaged.variant("int8") / "model.onnx.data"
+    file = damaged.variant("int8") / "model.onnx_data"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
