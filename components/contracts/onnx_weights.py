@@ -50,6 +50,21 @@ def read_tensor(folder: Path, tensor: Any, shape: tuple[int, ...]) -> "NDArray[A
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Rows of a rounded product from row `start`, as numbers.
+
+    `values` [rows, blocks, block_size]; by block [rows, blocks, 1] the `step` (which may be
+    negative) and the values of the `first` and the `last` code: no weight of it is beyond them.
+    """
+
+    start: int
+    values: "NDArray[np.float32]"
+    step: "NDArray[np.float32]"
+    first: "NDArray[np.float32]"
+    last: "NDArray[np.float32]"
+
+
+@dataclass(frozen=True)
 class Rounded:
     """A product with rounded weights (the operator MatMulNBits), and its tensors.
 
@@ -69,10 +84,8 @@ class Rounded:
     def blocks(self) -> int:
         return -(-self.inputs // self.block_size)
 
-    def rows(
-        self, folder: Path
-    ) -> "Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]":
-        """Yield (first row, values [rows, blocks, block_size], steps [rows, blocks, 1]).
+    def rows(self, folder: Path) -> "Iterator[Rows]":
+        """Yield the product's rows, some thousands at a time; see `Rows`.
 
         A value is (code - zero point) · step; of four bits the lower half of a byte comes first.
         """
@@ -85,11 +98,12 @@ class Rounded:
         zeros = None if zero is None else read_tensor(folder, zero, (self.outputs, -1))
         for start in range(0, self.outputs, ROWS):
             part = slice(start, start + ROWS)
-            middle: Any = 1 << (self.bits - 1)
+            middle = np.full((1, 1, 1), 1 << (self.bits - 1), np.float32)
             if zeros is not None:
                 middle = _unpacked(zeros[part], self.bits)[:, : self.blocks, None]
             step = steps[part].astype(np.float32)[..., None]
-            yield start, (_unpacked(codes[part], self.bits) - middle) * step, step
+            values = (_unpacked(codes[part], self.bits) - middle) * step
+            yield Rows(start, values, step, -middle * step, ((1 << self.bits) - 1 - middle) * step)
 
 
 def rounded_of(node: Any, named: dict[str, Any]) -> Rounded | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from components.contracts.onnx_weights import Rounded, place_of, read_tensor, rounded_of
+from components.contracts.onnx_weights import ROWS, Rounded, place_of, read_tensor, rounded_of
 from components.export.weights_file import view_of
 
 DOMAIN = "com.microsoft"
@@ -53,9 +53,9 @@ def is_rounded(folder: Path, table: Any, head: Rounded) -> bool:
     """Say whether the head holds the rows of `table`, rounded: both are read and compared."""
     whole = read_tensor(folder, table, (head.outputs, head.blocks, head.block_size))
     return all(
-        np.abs(values - whole[start : start + len(values)]).mean(dtype=np.float64)
-        <= LARGEST_MEAN_STEP * np.abs(steps).mean(dtype=np.float64)
-        for start, values, steps in head.rows(folder)
+        np.abs(part.values - whole[part.start : part.start + ROWS]).mean(dtype=np.float64)
+        <= LARGEST_MEAN_STEP * np.abs(part.step).mean(dtype=np.float64)
+        for part in head.rows(folder)
     )
 
 

@@ -1,8 +1,8 @@
 """Whether a rounded file holds the weights of the fp32 file, number by number.
 
-Logits tell of a changed weight only when it matters to the prompts asked. A rounded weight must lie
-within one step of the weight that it stands for, so any flipped bit but the lowest shows here; and
-what is not rounded must be the same bytes.
+Logits tell of a changed weight only when it matters to the prompts asked. Here every code must be
+the nearest one that its block has for the weight it stands for, so that nearly every flipped bit
+shows; and what is not rounded must be the same bytes.
 """
 
 import re
@@ -20,8 +20,10 @@ ROUNDED = re.compile(r"_Q\d+$")
 TO_NEAREST = {"default", "rtn"}
 """Algorithms that take the nearest step; the others move weights on purpose."""
 
-LIMIT = 1.0
-"""Steps. Rounding is off by half a step at most, and by one where a range's end is cut."""
+LIMITS = {1: 0.51, 10: 0.75, 16: 1.5}
+"""Steps by the type of the steps (onnx.TensorProto: float, float16, bfloat16). The nearest is half
+a step away at most; the others round step and weight before, by up to 1/2048 and 1/256 of 255.
+"""
 
 EXACT = "fp32"
 
@@ -48,13 +50,13 @@ def compare_weights(onnx: Onnx, variant: str) -> dict[str, Any]:
 
     {"compared", and "reason" or "passed", "limit", "largest_steps", "weights", "changed"}: `changed`
     names tensors that are not rounded and yet not the same bytes, and products whose weights are
-    further away than `limit` steps.
+    further from the nearest code's value than `limit` steps.
     """
     reason = _why_not(onnx, variant)
     if reason is not None:
         return {"compared": False, "reason": reason}
     exact, found = Graph.of(onnx.variant(EXACT)), Graph.of(onnx.variant(variant))
-    changed, largest, count = _changed_tensors(exact, found), 0.0, 0
+    changed, largest, limit, count = _changed_tensors(exact, found), 0.0, 0.0, 0
     for name, node in found.nodes.items():
         rounded = rounded_of(node, found.tensors)
         weight = _weight_of(exact, name)
@@ -62,14 +64,15 @@ def compare_weights(onnx: Onnx, variant: str) -> dict[str, Any]:
             continue
         off = _steps_off(rounded, found.folder, weight, exact.folder)
         largest, count = max(largest, off), count + rounded.outputs * rounded.inputs
-        if off > LIMIT:
+        limit = LIMITS[rounded.scales.data_type]
+        if off > limit:
             changed.append(name)
     if not count:
         return {"compared": False, "reason": "its products are not those of the fp32 file"}
     return {
         "compared": True,
         "passed": not changed,
-        "limit": LIMIT,
+        "limit": limit,
         "largest_steps": largest,
         "weights": count,
         "changed": changed,
@@ -118,17 +121,23 @@ def _weight_of(graph: Graph, product: str) -> Any | None:
 
 
 def _steps_off(rounded: Rounded, folder: Path, weight: Any, beside: Path) -> float:
-    """Return the largest distance of a rounded weight from its own, in steps of its block."""
+    """Return the largest distance of a rounded weight from its own, in steps of its block.
+
+    Its own is the nearest that the block's codes reach: the builder's rounding with a zero point
+    cuts blocks whose weights are all of one sign.
+    """
     import numpy as np
 
     exact = read_tensor(beside, weight, (rounded.inputs, rounded.outputs))
-    largest = 0.0
-    for start, values, steps in rounded.rows(folder):
-        rows = np.ascontiguousarray(exact[:, start : start + len(values)].T)
-        flat = values.reshape(len(values), -1)[:, : rounded.inputs]
-        off = np.zeros(values.shape, np.float32).reshape(len(values), -1)
-        off[:, : rounded.inputs] = np.abs(flat - rows)
+    largest, padding = 0.0, rounded.blocks * rounded.block_size - rounded.inputs
+    for part in rounded.rows(folder):
+        shape = part.values.shape
+        rows = np.zeros((shape[0], rounded.inputs + padding), np.float32)
+        rows[:, : rounded.inputs] = exact[:, part.start : part.start + shape[0]].T
+        low, high = np.minimum(part.first, part.last), np.maximum(part.first, part.last)
+        off = np.abs(part.values - np.clip(rows.reshape(shape), low, high)).reshape(rows.shape)
+        off[:, rounded.inputs :] = 0
         # A block of zeros has no step: then nothing may be off.
-        wide = np.where(steps == 0, np.finfo(np.float32).tiny, np.abs(steps))
-        largest = max(largest, float((off.reshape(values.shape) / wide).max()))
+        step = np.where(part.step == 0, np.finfo(np.float32).tiny, np.abs(part.step))
+        largest = max(largest, float((off.reshape(shape) / step).max()))
     return largest

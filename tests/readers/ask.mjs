@@ -1,6 +1,6 @@
 // Asks exported folders in transformers.js, without a network.
 // node ask.mjs PACKAGES < request: {asks: [{folder, options, prompts, max_new_tokens}]}, where a
-// prompt is a list of messages. Writes [[{prompt: ids, answer: ids}]] as its last line.
+// prompt is a list of messages or a text to go on from. Writes [[{prompt: ids, answer: ids}]] as its last line.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
@@ -21,8 +21,11 @@ async function ask({ folder, options, prompts, max_new_tokens }) {
   const tokenizer = await AutoTokenizer.from_pretrained(name);
   const model = await AutoModelForCausalLM.from_pretrained(name, { device: 'cpu', ...options });
   const answers = [];
-  for (const messages of prompts) {
-    const inputs = tokenizer.apply_chat_template(messages, { add_generation_prompt: true });
+  for (const asked of prompts) {
+    const inputs =
+      typeof asked === 'string'
+        ? tokenizer(asked)
+        : tokenizer.apply_chat_template(asked, { add_generation_prompt: true });
     const prompt = numbers(inputs.input_ids);
     const said = await model.generate({ ...inputs, max_new_tokens, do_sample: false });
     answers.push({ prompt, answer: numbers(said).slice(prompt.length) });

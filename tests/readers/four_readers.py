@@ -1,8 +1,8 @@
 """The same prompts put to an exported folder by its four readers, and to torch.
 
-Each function takes the folder of a variant (or a model), conversations and a number of new tokens,
-and returns an `Asked` for each conversation: greedy, until an end-of-sequence token, which is left
-out.
+Each function takes the folder of a variant (or a model), prompts and a number of new tokens, and
+returns an `Asked` for each prompt: greedy, until an end-of-sequence token, which is left out. A
+prompt is a conversation for the chat template, or a text to go on from.
 """
 
 import json
@@ -22,6 +22,7 @@ PACKAGES = Path(sys.prefix) / "readers"
 """Where `make readers` installs what package.json names."""
 
 Messages = list[dict[str, str]]
+Prompt = Messages | str
 
 
 @dataclass(frozen=True)
@@ -36,43 +37,43 @@ class Asked:
         return Asked(self.prompt, self.answer[: min(ends)] if ends else self.answer)
 
 
-def ask_torch(model: Any, folder: Path, prompts: Sequence[Messages], new: int) -> list[Asked]:
+def ask_torch(model: Any, folder: Path, prompts: Sequence[Prompt], new: int) -> list[Asked]:
     """Ask the merged model by `generate`, with the tokenizer in `folder`."""
     import torch
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     found = []
-    for messages in prompts:
-        inputs = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
+    for prompt in prompts:
+        ids = ids_by_transformers(tokenizer, prompt)
         with torch.no_grad():
-            ids = model.generate(**inputs, max_new_tokens=new, do_sample=False)[0].tolist()
-        length = inputs["input_ids"].shape[1]
-        found.append(Asked(ids[:length], ids[length:]).until(stops_of(folder)))
+            inputs = {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids))}
+            said = model.generate(**inputs, max_new_tokens=new, do_sample=False)[0].tolist()
+        found.append(Asked(ids, said[len(ids) :]).until(stops_of(folder)))
     return found
 
 
-def ask_ours(folder: Path, prompts: Sequence[Messages], new: int) -> list[Asked]:
+def ask_ours(folder: Path, prompts: Sequence[Prompt], new: int) -> list[Asked]:
     """Ask through plain onnxruntime, as this project does."""
     from components.runtime.text import TextModel
 
     model = TextModel(folder)
     return [
-        Asked(model.prompt_ids(messages), list(model.stream(messages, max_new_tokens=new)))
-        for messages in prompts
+        Asked(model.prompt_ids(prompt), list(model.stream(prompt, max_new_tokens=new)))
+        for prompt in prompts
     ]
 
 
-def ask_genai(folder: Path, prompts: Sequence[Messages], new: int) -> list[Asked]:
+def ask_genai(folder: Path, prompts: Sequence[Prompt], new: int) -> list[Asked]:
     """Ask through onnxruntime-genai: its own tokenizer, template and generation."""
     og = pytest.importorskip("onnxruntime_genai", reason="onnxruntime-genai is not installed")
     model = og.Model(str(folder))
     tokenizer = og.Tokenizer(model)
     found = []
-    for messages in prompts:
-        text = tokenizer.apply_chat_template(json.dumps(messages), add_generation_prompt=True)
+    for prompt in prompts:
+        text = prompt
+        if not isinstance(prompt, str):
+            text = tokenizer.apply_chat_template(json.dumps(prompt), add_generation_prompt=True)
         ids = [int(one) for one in tokenizer.encode(text)]
         params = og.GeneratorParams(model)
         params.set_search_options(max_length=len(ids) + new, do_sample=False)
@@ -85,7 +86,7 @@ def ask_genai(folder: Path, prompts: Sequence[Messages], new: int) -> list[Asked
     return found
 
 
-def ask_like_optimum(folder: Path, prompts: Sequence[Messages], new: int) -> list[Asked]:
+def ask_like_optimum(folder: Path, prompts: Sequence[Prompt], new: int) -> list[Asked]:
     """Ask as optimum-onnx 0.1's ORTModelForCausalLM does, which this transformers is too new for.
 
     It takes the only `*.onnx` in the folder; the model's config.json says heads and width of an
@@ -108,11 +109,11 @@ def ask_like_optimum(folder: Path, prompts: Sequence[Messages], new: int) -> lis
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     empty = np.zeros((1, heads, 0, config.hidden_size // config.num_attention_heads), np.float32)
     found = []
-    for messages in prompts:
-        prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
-        ids, past, said = prompt, [empty] * len(pasts), list[int]()
+    for prompt in prompts:
+        asked = ids_by_transformers(tokenizer, prompt)
+        ids, past, said = asked, [empty] * len(pasts), list[int]()
         for _ in range(new):
-            mask = np.ones((1, len(prompt) + len(said)), np.int64)
+            mask = np.ones((1, len(asked) + len(said)), np.int64)
             feeds = {
                 "input_ids": np.asarray([ids], np.int64),
                 "attention_mask": mask,
@@ -126,7 +127,7 @@ def ask_like_optimum(folder: Path, prompts: Sequence[Messages], new: int) -> lis
             said += ids
             if said[-1] in np.atleast_1d(stops):
                 break
-        found.append(Asked(list(prompt), said).until(list(np.atleast_1d(stops))))
+        found.append(Asked(asked, said).until(list(np.atleast_1d(stops))))
     return found
 
 
@@ -159,6 +160,12 @@ def need_javascript() -> str:
     if not (PACKAGES / "node_modules" / "@huggingface" / "transformers").is_dir():
         pytest.skip("transformers.js is not installed: run `make readers`")
     return node
+
+
+def ids_by_transformers(tokenizer: Any, prompt: Prompt) -> list[int]:
+    if isinstance(prompt, str):
+        return list(tokenizer(prompt)["input_ids"])
+    return list(tokenizer.apply_chat_template(prompt, add_generation_prompt=True)["input_ids"])
 
 
 def stops_of(folder: Path) -> list[int]:

@@ -8,6 +8,7 @@ import pytest
 from four_readers import (
     Asked,
     Messages,
+    Prompt,
     ask_genai,
     ask_javascript,
     ask_like_optimum,
@@ -18,7 +19,7 @@ from four_readers import (
 from components.contracts.kinds import Adapter, BaseModelFolder, Onnx
 
 NEW = 12
-PROMPTS: list[Messages] = [
+CHATS: list[Messages] = [
     [{"role": "user", "content": "Good morning, everyone!"}],
     [
         {"role": "system", "content": "Answer in one word."},
@@ -30,10 +31,11 @@ PROMPTS: list[Messages] = [
         {"role": "user", "content": " 'quoted' & <b>bold</b> {{ braces }}"},
     ],
 ]
+PROMPTS: list[Prompt] = [*CHATS, "plain text to go on from: ½ ≠ 0,5"]
 IN_PYTHON = (ask_ours, ask_genai, ask_like_optimum)
 VARIANTS = ("fp32", "int8", "int4")
 
-Ask = Callable[[Path, Sequence[Messages], int], list[Asked]]
+Ask = Callable[[Path, Sequence[Prompt], int], list[Asked]]
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +55,8 @@ def test_the_prompts_are_read_as_they_are_trained(
 
     tokenizer = load_tokenizer(tiny_base.model)
     answer = {"role": "assistant", "content": "yes"}
-    trained = [render(tokenizer, [*messages, answer]).prompt for messages in PROMPTS]
-    assert tokenizer.encode(trained) == [asked.prompt for asked in expected]
+    trained = [render(tokenizer, [*messages, answer]).prompt for messages in CHATS]
+    assert tokenizer.encode(trained) == [asked.prompt for asked in expected[: len(CHATS)]]
 
 
 @pytest.mark.parametrize("ask", IN_PYTHON)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from four_readers import (
     Asked,
-    Messages,
+    Prompt,
     ask_genai,
     ask_javascript,
     ask_like_optimum,
@@ -18,7 +18,10 @@ from components.contracts.kinds import Adapter, BaseModelFolder, Evaluation, Onn
 pytestmark = pytest.mark.slow
 
 DEMO = Path(__file__).resolve().parents[2] / "data" / "sentiment"
-COUNT, NEW = 4, 6
+COUNT, NEW = 3, 16
+TEXTS = ["The old lighthouse keeper climbed the stairs and", "import numpy as np\n\ndef softmax(x):"]
+"""What is gone on from for as long as is asked; a label ends at once."""
+
 IN_PYTHON = (ask_ours, ask_genai, ask_like_optimum)
 
 
@@ -33,16 +36,16 @@ def onnx() -> Onnx:
 
 
 @pytest.fixture(scope="module")
-def prompts(onnx: Onnx) -> list[Messages]:
-    """Held-out rows, as turns."""
+def prompts(onnx: Onnx) -> list[Prompt]:
+    """Held-out rows as turns, then texts."""
     from components.scoring.questions import read_questions
 
     rows = read_questions(Evaluation.open(DEMO / "evaluation").questions)[:COUNT]
-    return [[dict(turn) for turn in row.turns] for row in rows]
+    return [*([dict(turn) for turn in row.turns] for row in rows), *TEXTS]
 
 
 @pytest.fixture(scope="module")
-def expected(prompts: list[Messages]) -> list[Asked]:
+def expected(prompts: list[Prompt]) -> list[Asked]:
     from components.model.merge import load_merged
 
     base, adapter = BaseModelFolder.open(DEMO / "base"), Adapter.open(DEMO / "adapter")
@@ -51,7 +54,7 @@ def expected(prompts: list[Messages]) -> list[Asked]:
 
 
 @pytest.fixture(scope="module")
-def javascript(onnx: Onnx, prompts: list[Messages]) -> dict[str, list[Asked]]:
+def javascript(onnx: Onnx, prompts: list[Prompt]) -> dict[str, list[Asked]]:
     asks = [
         {
             "folder": str(onnx.variant(variant)),
@@ -69,11 +72,12 @@ def test_prompts_have_the_ids_of_training(expected: list[Asked]) -> None:
 
     asked = Evaluation.open(DEMO / "evaluation").facts["items"]
     items = read_items(Tokens.open(DEMO / "tokens"), asked["split"], COUNT)
-    assert [list(item.prompt) for item in items] == [one.prompt for one in expected]
+    assert [list(item.prompt) for item in items] == [one.prompt for one in expected[:COUNT]]
+    assert [len(one.answer) for one in expected[COUNT:]] == [NEW] * len(TEXTS)
 
 
 def test_fp32_is_torch_in_every_reader(
-    onnx: Onnx, prompts: list[Messages], expected: list[Asked]
+    onnx: Onnx, prompts: list[Prompt], expected: list[Asked]
 ) -> None:
     for ask in IN_PYTHON:
         assert ask(onnx.variant("fp32"), prompts, NEW) == expected, ask.__name__
@@ -87,7 +91,7 @@ def test_fp32_is_torch_in_javascript(
 
 @pytest.mark.parametrize("variant", ["int8", "int4"])
 def test_rounded_files_answer_alike_in_every_reader(
-    variant: str, onnx: Onnx, prompts: list[Messages]
+    variant: str, onnx: Onnx, prompts: list[Prompt]
 ) -> None:
     said = [ask(onnx.variant(variant), prompts, NEW) for ask in IN_PYTHON]
     assert said[0] == said[1] == said[2]
@@ -95,7 +99,7 @@ def test_rounded_files_answer_alike_in_every_reader(
 
 @pytest.mark.parametrize("variant", ["int8", "int4"])
 def test_rounded_files_answer_alike_in_javascript(
-    variant: str, onnx: Onnx, prompts: list[Messages], javascript: dict[str, list[Asked]]
+    variant: str, onnx: Onnx, prompts: list[Prompt], javascript: dict[str, list[Asked]]
 ) -> None:
     assert javascript[variant] == ask_ours(onnx.variant(variant), prompts, NEW)
 

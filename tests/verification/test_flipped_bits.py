@@ -15,6 +15,7 @@ from components.contracts.errors import ArtefactError
 from components.contracts.events import Context
 from components.contracts.kinds import Adapter, BaseModelFolder, Evaluation, Onnx, Tokens
 from components.contracts.onnx_weights import place_of
+from components.verification.parity import check_parity
 from components.verification.settings import VerificationSettings
 from components.verification.verify import verify
 from components.verification.weights import compare_weights
@@ -93,9 +94,7 @@ def test_its_hash_tells_at_once(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("variant", ROUNDED)
-def test_with_a_new_manifest_its_number_tells(
-    variant: str,
+def test_with_a_new_manifest_their_numbers_tell(
     flip: Flip,
     tiny_base: BaseModelFolder,
     tiny_tokens: Tokens,
@@ -104,20 +103,37 @@ def test_with_a_new_manifest_its_number_tells(
     context: Context,
     tmp_path: Path,
 ) -> None:
-    damaged = reseal(flip(variant, CODES, 40, 7))
+    flip("int8", CODES, 40, 7)
+    damaged = reseal(flip("int4", CODES, 40, 7))
     inputs = (tiny_base, tiny_tokens, tiny_adapter, evaluation, damaged)
     facts = verify(*inputs, SETTINGS, out=tmp_path / "out", context=context).facts
     assert facts["parity"]["passed"] is False
     changed = facts["parity"]["changed_weights"]
-    assert list(changed) == [variant]
-    assert PRODUCT in changed[variant][0]
-    others = set(ROUNDED) - {variant}
-    assert all(facts["variants"][name]["weights"]["passed"] for name in others)
+    assert set(changed) == set(ROUNDED)
+    assert all(len(names) == 1 and PRODUCT in names[0] for names in changed.values())
     assert facts["parity"]["max_logit_difference"] < facts["parity"]["limit"]
 
 
+def test_in_fp32_a_high_bit_moves_logits_and_the_lowest_none(
+    flip: Flip, tiny_base: BaseModelFolder, tiny_adapter: Adapter
+) -> None:
+    from components.model.merge import load_merged
+    from components.model.torch_lm import TorchLM
+    from components.runtime.ort import OrtLM
+
+    torch_lm = TorchLM(load_merged(tiny_base.model, tiny_adapter.model)[0])
+    off = []
+    for byte, bit in ((0, 0), (3, 6)):
+        file = flip("fp32", f"{PRODUCT}.MatMul.weight", 400 + byte, bit).variant("fp32")
+        parity = check_parity(OrtLM(file), torch_lm, [[1, 40, 41, 42]], 3)
+        off.append(parity.max_logit_difference)
+    assert off[0] < SETTINGS.max_logit_difference < off[1]
+
+
 @pytest.mark.parametrize("variant", ROUNDED)
-def test_every_bit_but_the_lowest_is_found(variant: str, flip: Flip, tiny_onnx: Onnx) -> None:
+def test_every_bit_is_found_the_lowest_nearly_always(
+    variant: str, flip: Flip, tiny_onnx: Onnx
+) -> None:
     rng = random.Random(variant)
     width = 4 if "Q4" in tensor_of(tiny_onnx.variant(variant), CODES).name else 8
     lowest = []
@@ -125,14 +141,15 @@ def test_every_bit_but_the_lowest_is_found(variant: str, flip: Flip, tiny_onnx: 
         for at in (rng.randrange(10**6) for _ in range(4)):
             found = compare_weights(flip(variant, CODES, at, bit), variant)
             if bit % width == 0:
-                lowest.append(found["passed"])
-                assert found["largest_steps"] <= 2
+                lowest.append(not found["passed"])
+                assert found["largest_steps"] <= 1.5 + 1e-3
             else:
                 assert not found["passed"], (bit, at)
             flip(variant, CODES, at, bit)
     assert compare_weights(tiny_onnx, variant)["passed"]
-    # A step up or down: within what rounding itself may do, or just beyond.
+    # One step up or down is missed where the weight lies half-way between two codes.
     assert len(lowest) == 8 * 4 // width
+    assert sum(lowest) >= 0.75 * len(lowest)
 
 
 @pytest.mark.parametrize("variant", ROUNDED)
