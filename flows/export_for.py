@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -11,6 +11,9 @@ from components.contracts.artefacts import MANIFEST
 from components.contracts.errors import ArtefactError, ModelError, choose
 from flows.environment import find_root
 from flows.recipe import recipe_file
+
+Layout = Callable[[Path, Path, bool], list[str]]
+"""Lays an export out as another folder, with copies or links; returns what to tell."""
 
 AS_IT_IS = ("onnxruntime", "onnxruntime-genai", "optimum")
 """Readers of the export's own folders."""
@@ -37,7 +40,7 @@ def command(
         Console().print(line, highlight=False, soft_wrap=True)
 
 
-def layout_of(reader: str, folder: Path) -> Callable[[Path, Path, bool], list[str]]:
+def layout_of(reader: str, folder: Path) -> Layout:
     """Return what lays an export out for a reader; raise `ModelError` where nothing needs to."""
     if reader in AS_IT_IS:
         raise ModelError(
@@ -64,4 +67,4 @@ def for_transformers_js(folder: Path, out: Path, copy: bool) -> list[str]:
     return told
 
 
-LAYOUTS: dict[str, Any] = {"transformers.js": for_transformers_js}
+LAYOUTS: dict[str, Layout] = {"transformers.js": for_transformers_js}

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from components.contracts.artefacts import write_json
+from components.contracts.onnx_weights import WEIGHTS
 from components.export.tied import share_embedding
 from components.export.tracing import FILE
-from components.contracts.onnx_weights import WEIGHTS
 from components.export.weights_file import rename_weights, write_weights
 
 CONFIG, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"

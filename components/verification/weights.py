@@ -41,16 +41,18 @@ class Graph:
         import onnx
 
         graph = onnx.load(folder / GRAPH, load_external_data=False).graph
-        named = {ROUNDED.sub("", node.name): node for node in graph.node if "MatMul" in node.op_type}
+        named = {
+            ROUNDED.sub("", node.name): node for node in graph.node if "MatMul" in node.op_type
+        }
         return cls(folder, named, {tensor.name: tensor for tensor in graph.initializer})
 
 
 def compare_weights(onnx: Onnx, variant: str) -> dict[str, Any]:
     """Return how far a variant's weights are from those of the fp32 file.
 
-    {"compared", and "reason" or "passed", "limit", "largest_steps", "weights", "changed"}: `changed`
-    names tensors that are not rounded and yet not the same bytes, and products whose weights are
-    further from the nearest code's value than `limit` steps.
+    {"compared", and "reason" or "passed", "limit", "largest_steps", "weights", "changed"}:
+    `changed` names tensors that are not rounded and yet not the same bytes, and products whose
+    weights are further from the nearest code's value than `limit` steps.
     """
     reason = _why_not(onnx, variant)
     if reason is not None:
@@ -109,9 +111,8 @@ def _same(one: Graph, other: Graph, name: str) -> bool:
     if (left.data_type, tuple(left.dims)) != (right.data_type, tuple(right.dims)):
         return True  # another tensor of that name: a product's weight, before and after rounding
     shape = tuple(left.dims)
-    return np.array_equal(
-        read_tensor(one.folder, left, shape), read_tensor(other.folder, right, shape), equal_nan=True
-    )
+    before, now = read_tensor(one.folder, left, shape), read_tensor(other.folder, right, shape)
+    return np.array_equal(before, now, equal_nan=True)
 
 
 def _weight_of(graph: Graph, product: str) -> Any | None:

@@ -12,10 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny_export import write_adapter, write_export
 
 from components.contracts.kinds import BaseModelFolder, Onnx
+from components.contracts.onnx_weights import place_of
 from components.export import builder
 from components.export.settings import ExportSettings
 from components.export.tied import share_embedding
-from components.contracts.onnx_weights import place_of
 from components.export.weights_file import write_weights
 from components.runtime.ort import OrtLM
 
@@ -133,7 +133,10 @@ def test_another_matrix_of_that_shape_is_left_alone(tmp_path: Path) -> None:
 def test_an_untied_model_keeps_both(tiny_base: BaseModelFolder, tmp_path: Path) -> None:
     base = write_base("llama", tmp_path / "base", tiny_base)
     found = write_export(
-        base, write_adapter(base, tmp_path / "adapter"), tmp_path, ExportSettings(variants=("int8",))
+        base,
+        write_adapter(base, tmp_path / "adapter"),
+        tmp_path,
+        ExportSettings(variants=("int8",)),
     )
     graph = graph_of(found.variant("int8"))
     assert not nodes(graph, "GatherBlockQuantized")

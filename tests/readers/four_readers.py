@@ -153,7 +153,7 @@ def ask_javascript(asks: Sequence[dict[str, Any]]) -> list[list[Asked]]:
 
 
 def need_javascript() -> str:
-    """Return the path of Node; skip the test, with the reason, if it or its packages are missing."""
+    """Return the path of Node; skip with the reason if it or its packages are missing."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("Node is not installed: transformers.js cannot be asked")

@@ -19,7 +19,10 @@ pytestmark = pytest.mark.slow
 
 DEMO = Path(__file__).resolve().parents[2] / "data" / "sentiment"
 COUNT, NEW = 3, 16
-TEXTS = ["The old lighthouse keeper climbed the stairs and", "import numpy as np\n\ndef softmax(x):"]
+TEXTS = [
+    "The old lighthouse keeper climbed the stairs and",
+    "import numpy as np\n\ndef softmax(x):",
+]
 """What is gone on from for as long as is asked; a label ends at once."""
 
 IN_PYTHON = (ask_ours, ask_genai, ask_like_optimum)

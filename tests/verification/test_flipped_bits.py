@@ -21,7 +21,11 @@ from components.verification.verify import verify
 from components.verification.weights import compare_weights
 
 SETTINGS = VerificationSettings(
-    parity_prompts=2, parity_new_tokens=2, speed_prompt_tokens=8, speed_new_tokens=2, speed_repeats=1
+    parity_prompts=2,
+    parity_new_tokens=2,
+    speed_prompt_tokens=8,
+    speed_new_tokens=2,
+    speed_repeats=1,
 )
 PRODUCT = "down_proj"
 CODES = f"{PRODUCT} weight_Q"
