@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from components.contracts.errors import ModelError
 from components.contracts.events import Context, Events
 from components.contracts.kinds import BaseModelFolder, Tokens
+from components.contracts.onnx_weights import place_of
 from components.contracts.task_types import CAUSAL_LM, task_type_of
 from components.export.builder import is_calibrated, quantization_of
-from components.export.rewriting import place_of, rewrite
+from components.export.rewriting import rewrite
 from components.export.settings import Calibration, ExportSettings, WeightQuantization
 from components.export.tracing import FILE
 from components.quantization.calibrate import calibrate, head_moments

@@ -4,14 +4,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from components.contracts.onnx_weights import WEIGHTS, Place, place_of
 from components.export.tracing import FILE
+from components.export.weights_file import ALIGNMENT, put_at
 
-ALIGNMENT = 64
 SMALLEST = 1024
 """Bytes of a tensor that goes into the file of weights; smaller ones stay in the graph."""
-
-EXTERNAL = 1
-"""`data_location` of a tensor that lies outside the graph (onnx.TensorProto.EXTERNAL)."""
 
 
 def rewrite(model: Any, folder: Path) -> None:
@@ -24,7 +22,7 @@ def rewrite(model: Any, folder: Path) -> None:
     for tensor in [one for one in graph.initializer if one.name not in read]:
         graph.initializer.remove(tensor)
     old = {place[0] for place in map(place_of, graph.initializer) if place is not None}
-    weights = min(old, default=f"{FILE}.data")
+    weights = min(old, default=WEIGHTS)
     temporary = folder / f".{weights}.tmp"
     placed: dict[bytes, int] = {}
     with temporary.open("wb") as stream:
@@ -38,33 +36,16 @@ def rewrite(model: Any, folder: Path) -> None:
                 stream.write(bytes(-stream.tell() % ALIGNMENT))
                 placed[known] = stream.tell()
                 stream.write(data)
-            put_at(tensor, weights, placed[known], len(data))
+            put_at(tensor, (weights, placed[known], len(data)))
     for name in old:
         (folder / name).unlink()
     temporary.rename(folder / weights)
     (folder / FILE).write_bytes(model.SerializeToString(deterministic=True))
 
 
-def place_of(tensor: Any) -> tuple[str, int, int] | None:
-    """Return file, offset and length of a tensor outside the graph, None of one in it."""
-    if tensor.data_location != EXTERNAL:
-        return None
-    told = {entry.key: entry.value for entry in tensor.external_data}
-    return told["location"], int(told.get("offset", 0)), int(told["length"])
-
-
-def read_at(folder: Path, place: tuple[str, int, int]) -> bytes:
+def read_at(folder: Path, place: Place) -> bytes:
     """Return the bytes of a tensor."""
     name, offset, length = place
     with (folder / name).open("rb") as stream:
         stream.seek(offset)
         return stream.read(length)
-
-
-def put_at(tensor: Any, name: str, offset: int, length: int) -> None:
-    """Say where a tensor lies outside the graph."""
-    tensor.ClearField("raw_data")
-    tensor.ClearField("external_data")
-    tensor.data_location = EXTERNAL
-    for key, value in (("location", name), ("offset", offset), ("length", length)):
-        tensor.external_data.add(key=key, value=str(value))

@@ -11,6 +11,7 @@ from tiny_export import write_export
 from components.contracts.errors import ModelError
 from components.contracts.events import Context, Heard
 from components.contracts.kinds import Adapter, BaseModelFolder, Onnx, Tokens
+from components.contracts.onnx_weights import WEIGHTS
 from components.export.calibrated import modules_of, products_of
 from components.export.export import export
 from components.export.settings import ExportSettings
@@ -111,7 +112,7 @@ def test_it_is_nearer_to_full_precision_than_rounding_to_the_nearest(
 def test_every_product_has_four_bits_and_the_file_is_small(made: Onnx, tiny_onnx: Onnx) -> None:
     assert set(bits(made.variant("int4")).values()) == {4}
     files = {
-        name: (folder / f"{FILE}.data").stat().st_size
+        name: (folder / WEIGHTS).stat().st_size
         for name, folder in (("int4", made.variant("int4")), ("int8", tiny_onnx.variant("int8")))
     }
     assert files["int4"] < files["int8"]
