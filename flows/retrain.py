@@ -85,7 +85,8 @@ def train(root: Path, recipe: str, tick: Tick) -> None:
         after = read_record(root, recipe)
         if after and after.mlflow_run_id and after != before:
             record(root, recipe, tick, after.mlflow_run_id)
-    record(root, recipe, tick.model_copy(update={"failures": 0}), after and after.mlflow_run_id)
+    run = after.mlflow_run_id if after else None
+    record(root, recipe, tick.model_copy(update={"failures": 0}), run)
 
 
 def publish(recipe: str, tick: Tick) -> None:

@@ -71,12 +71,19 @@ def automate(deployments: Sequence[Any] | None = None) -> list[str]:
                 description=f"runs {deployment.name} on the event {ADDED} of {recipe}",
                 trigger=EventTrigger(
                     expect={ADDED},
-                    match={"prefect.resource.id": f"{RESOURCE}{recipe}"},  # type: ignore[arg-type]
+                    match={"prefect.resource.id": f"{RESOURCE}{recipe}"},
                     posture=Posture.Reactive,
                     threshold=1,
                     within=0,  # type: ignore[arg-type]
                 ),
-                actions=[RunDeployment(deployment_id=deployment.id, parameters={"recipe": recipe})],
+                actions=[
+                    RunDeployment(
+                        source="selected",
+                        deployment_id=deployment.id,
+                        parameters={"recipe": recipe},
+                        job_variables=None,
+                    )
+                ],
             )
         )
         names.append(name)

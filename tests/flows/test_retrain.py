@@ -165,3 +165,29 @@ def test_the_flow_ends_as_skipped_with_its_page(project: Toy, prefect_server: An
         (page,) = [one for one in prefect.read_artifacts() if one.key == "retrain-tiny"]
     assert "saw" in str(page.data)
     assert str(page.flow_run_id) == tick.prefect_flow_run_id
+
+
+def test_a_fine_tune_is_a_flow_within_and_carries_the_reason(
+    project: Toy, prefect_server: Any
+) -> None:
+    from flows.retrain import retrain
+
+    state = retrain(NAME, return_state=True)
+
+    assert (state.name, state.message) == ("FineTuned", "there is no champion yet")
+    tick = read_tick(project.root, NAME)
+    assert tick is not None
+    assert tick.failures == 0
+    tags = client().get_run(str(tick.mlflow_run_id)).data.tags
+    assert tags["retrain.decision"] == "fine-tune"
+    assert tags["retrain.start"] == "fresh"
+    assert tags["stage.validate"] == "cached"
+    assert tags["prefect.flow_run_id"] != tags["retrain.prefect.flow_run_id"]
+
+
+def test_watching_an_empty_folder_does_nothing(project: Toy, prefect_server: Any) -> None:
+    from flows.watch import watch
+
+    state = watch(NAME, return_state=True)
+
+    assert (state.name, state.message) == ("Skipped", "nothing has come")
