@@ -187,7 +187,7 @@ class Ticks:
         self.api = f"http://{HOST}:{port}/api"
         words = ("prefect", "server", "start", "--host", HOST, "--port", str(port))
         with self.background(words, "server.log"):
-            wait_for(self.healthy, 300, "the server does not answer")
+            wait_for(self.healthy, 1800, "the server does not answer")
             yield
 
     @contextmanager
@@ -250,9 +250,13 @@ class Ticks:
         (self.folder / "deployed").touch()
 
     def ended(self) -> list[dict[str, Any]]:
-        """Return the ticks that came to an end, in the order in which they were planned."""
+        """Return the ticks that came to an end, in the order in which they began.
+
+        After a long one those that wait are not always taken up in the order of their plan.
+        """
         body = {
             "sort": "EXPECTED_START_TIME_ASC",
+            "limit": 200,
             "flow_runs": {
                 "state": {"type": {"any_": list(ENDED)}},
                 "parent_task_run_id": {"is_null_": True},
@@ -260,7 +264,8 @@ class Ticks:
             "deployments": {"name": {"any_": ["every"]}},
         }
         found = self.ask("flow_runs/filter", body)
-        return [run for run in found if run["auto_scheduled"]]
+        ticks = [run for run in found if run["auto_scheduled"] and run["start_time"]]
+        return sorted(ticks, key=lambda run: str(run["start_time"]))
 
     def watch(self) -> None:
         """Put the rows where they are looked for, each before its tick; wait for the last tick."""
