@@ -21,6 +21,7 @@ def marks_of(settings: Recipe) -> dict[str, object]:
 def listed(source: UrlRows) -> tuple[object, list[Remote]]:
     """Return the file system behind a URL and the files of rows that it has there."""
     filesystem, path = open_filesystem(source)
+    filesystem.invalidate_cache()  # within one process fsspec would tell an earlier listing again
     try:
         return filesystem, listing(filesystem, path, source.url)
     except trouble() as error:

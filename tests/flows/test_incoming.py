@@ -6,8 +6,10 @@ import shutil
 import time
 from pathlib import Path
 
+import fsspec
 import pytest
 from data_project import INPUTS, make_project, write_rows
+from s3_server import BUCKET, s3_server
 from toy_project import Toy
 
 from components.retraining.settings import RetrainSettings
@@ -67,12 +69,7 @@ def test_undo_leaves_no_trace_in_the_hash_of_the_inputs(project: Toy) -> None:
 
 
 def test_a_folder_behind_a_url_is_fetched_once_a_version(project: Toy, tmp_path: Path) -> None:
-    there = tmp_path / "bucket"
-    there.mkdir()
-    (there / "one.jsonl").write_text('{"text": "1"}\n', encoding="utf-8")
     url = f"memory://{tmp_path.name}/rows/"
-    import fsspec
-
     bucket = fsspec.filesystem("memory")
     bucket.pipe(f"/{tmp_path.name}/rows/one.jsonl", b'{"text": "1"}\n')
 
@@ -86,6 +83,23 @@ def test_a_folder_behind_a_url_is_fetched_once_a_version(project: Toy, tmp_path:
     bucket.pipe(f"/{tmp_path.name}/rows/one.jsonl", b'{"text": "another"}\n')
     assert fetch_new(project.root, "tiny", url, print) == ["one.jsonl"]
     assert set(read_seen(project.root, "tiny")) == {"one.jsonl"}
+
+
+@pytest.mark.slow
+def test_a_bucket_is_told_by_its_etags(
+    project: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("s3fs")
+    with s3_server(monkeypatch, tmp_path) as (address, client):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        client.put_object(Bucket=BUCKET, Key="rows/one.jsonl", Body=b'{"text": "1"}\n')
+        url = f"s3://{BUCKET}/rows/"
+        assert fetch_new(project.root, "tiny", url, print) == ["one.jsonl"]
+        assert fetch_new(project.root, "tiny", url, print) == []
+        client.put_object(Bucket=BUCKET, Key="rows/one.jsonl", Body=b'{"text": "2"}\n')
+        assert fetch_new(project.root, "tiny", url, print) == ["one.jsonl"]
+    landed = incoming_folder(project.root, "tiny") / "one.jsonl"
+    assert landed.read_bytes() == b'{"text": "2"}\n'
 
 
 @pytest.mark.slow

@@ -1,16 +1,20 @@
 """A tick on a real project, cache and registry: what it finds, what it costs, what it records."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from champion_project import NAME, NEW, OLD, give_store, register
+from data_project import done
 from toy_project import Toy
 
 from components.retraining.facts import Decision, Half, Rescored
 from components.retraining.settings import RetrainSettings
+from flows.data_version import bring
+from flows.locked import locked_hashes
 from flows.recipe import Recipe, load_recipe
 from flows.retrain_act import record
 from flows.retrain_budget import budget
@@ -191,3 +195,17 @@ def test_watching_an_empty_folder_does_nothing(project: Toy, prefect_server: Any
     state = watch(NAME, return_state=True)
 
     assert (state.name, state.message) == ("Skipped", "nothing has come")
+
+
+@pytest.mark.slow
+def test_the_rows_of_the_champion_come_from_the_remote(project: Toy, tmp_path: Path) -> None:
+    root = project.root
+    md5, wanted = locked_hashes(root, NAME)["validate"], "profile.json"
+    done(project, "dvc", "remote", "add", "--default", "store", (tmp_path / "store").as_posix())
+    done(project, "dvc", "push")
+    shutil.rmtree(root / ".dvc/cache")
+
+    assert bring(root, md5, tmp_path / "brought", wanted.__eq__)
+    assert [file.name for file in (tmp_path / "brought").iterdir()] == [wanted]
+    assert not bring(root, f"{'0' * 32}.dir", tmp_path / "nothing", wanted.__eq__)
+    assert not (tmp_path / "nothing").exists()
