@@ -113,7 +113,7 @@ def rows(count: int, seed: int, taken: set[str], *, long: bool = False) -> list[
 
 def filler(rng: random.Random) -> str:
     """Return what makes a review long: where the writer was, about nothing that is judged."""
-    said = [f"{rng.choice(THINGS)} and {rng.choice(THINGS)} {rng.choice(TIMES)}" for _ in range(4)]
+    said = [f"{rng.choice(THINGS)} and {rng.choice(THINGS)} {rng.choice(TIMES)}" for _ in range(2)]
     return "There were " + ", then ".join(said) + "."
 
 

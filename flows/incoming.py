@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.contracts.artefacts import sha256
-from components.contracts.errors import TunelineError
+from components.contracts.errors import DataError, RecipeError, SourceError, TunelineError
 from components.sources.many import is_row_file
 from flows.child import Tell
 from flows.data_add import Added, add, validate_now
 from flows.recipe import Recipe, recipe_file
+from flows.unfit import unfit
 
 REFUSED = "refused"
 PARTIAL = (".part", ".partial", ".tmp", ".crdownload", ".filepart", ".swp")
@@ -92,7 +93,8 @@ def settled(folder: Path, seconds: float) -> list[Path]:
 def _together(root: Path, recipe: str, files: Sequence[Path], tell: Tell) -> list[Added] | None:
     """Add files and validate once. None, and all as it was, if they are not fit together.
 
-    A single one that is not fit is refused, and so is one that cannot be read at all.
+    A single one that is not fit is refused, and so is one that cannot be read at all. Raises what
+    says nothing of the rows; the files are still there for the next time then.
     """
     undo, added, sources = Undo.of(root, recipe), [], []
     for file in files:
@@ -100,7 +102,7 @@ def _together(root: Path, recipe: str, files: Sequence[Path], tell: Tell) -> lis
             file = _own_name(root, recipe, file)
             added.append(add(root, recipe, file))
             sources.append(file)
-        except TunelineError as error:
+        except (DataError, RecipeError, SourceError) as error:
             _refuse(file, str(error), tell)
     if not added:
         return []
@@ -108,6 +110,8 @@ def _together(root: Path, recipe: str, files: Sequence[Path], tell: Tell) -> lis
         validate_now(root, recipe, tell)
     except TunelineError as error:
         undo()
+        if not unfit(root, recipe, error):
+            raise
         validate_now(root, recipe, tell)
         if len(sources) > 1:
             return None

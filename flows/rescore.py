@@ -1,6 +1,7 @@
 """The champion on held-out rows of now, in a process of its own: `python -m flows.rescore`."""
 
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from flows.child import LAST_LINES, Tell, run_lines
 from flows.environment import prepare, scratch_folder
 from flows.progress import listener
 from flows.recipe import load_recipe
+from flows.record import read_record
 
 RESULT = "rescored.json"
 
@@ -28,17 +30,20 @@ def rescore_now(root: Path, recipe: str, known: str | None, tell: Tell) -> Resco
     result.parent.mkdir(parents=True, exist_ok=True)
     result.unlink(missing_ok=True)
     dvc = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", f"tokenize@{recipe}"]
-    _run(dvc, root, tell)
-    _run([sys.executable, "-m", "flows.rescore", recipe, known or "none"], root, tell)
+    _run(dvc, root, recipe, tell)
+    _run([sys.executable, "-m", "flows.rescore", recipe, known or "none"], root, recipe, tell)
     return Rescored.model_validate_json(result.read_text(encoding="utf-8"))
 
 
-def _run(command: list[str], root: Path, tell: Tell) -> None:
-    import os
-
+def _run(command: list[str], root: Path, recipe: str, tell: Tell) -> None:
+    """Run a command; raise `DataError` with the words of the stage that failed, if it left some."""
     ended = run_lines(command, root, dict(os.environ), None, tell)
-    if ended.code != 0:
-        raise DataError("\n".join(ended.lines[-LAST_LINES:]))
+    if ended.code == 0:
+        return
+    run = read_record(root, recipe)
+    told = [f"{name}: {fault.message}" for name, fault in run.faults.items()] if run else []
+    said = [one for one in told if one.splitlines()[0] in ended.lines] or ended.lines[-LAST_LINES:]
+    raise DataError("the champion was not scored: " + "\n".join(said))
 
 
 def main(words: list[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from components.contracts.errors import TunelineError
 from components.retraining.decide import decide
 from components.retraining.facts import Rescored
 from flows.child import Tell
@@ -27,24 +26,20 @@ def record(root: Path, recipe: str, tick: Tick, run: str | None) -> Tick:
 def scored_again(root: Path, recipe: str, settings: Recipe, tick: Tick, tell: Tell) -> Tick:
     """Score the champion on the held-out rows of now, and decide again with what it has.
 
-    A skip after that is still an evaluation: the reasons say what was found.
+    A skip after that is still an evaluation: the reasons say what was found. An attempt that fails
+    is counted first, so that it is not made for ever. Raises `DataError` if it cannot be scored.
     """
     from flows.rescore import rescore_now
 
-    known = tick.champion.dataset if tick.champion else None
-    try:
-        found = rescore_now(root, recipe, known, tell)
-    except TunelineError as error:
-        reasons = (*tick.decision.reasons, f"the champion was not scored: {error}")
-        return tick.model_copy(
-            update={"decision": tick.decision.model_copy(update={"reasons": reasons})}
-        )
+    run = tick.champion.run if tick.champion else None
+    record(root, recipe, tick.model_copy(update={"failures": tick.failures + 1}), run)
+    found = rescore_now(root, recipe, tick.champion.dataset if tick.champion else None, tell)
     log_scores(recipe, tick, found)
     facts = tick.facts.model_copy(update={"rescored": found})
     decision = decide(facts, settings.retrain)
     if decision.action == "skip":
         decision = decision.model_copy(update={"action": "evaluate only"})
-    return tick.model_copy(update={"facts": facts, "decision": decision})
+    return tick.model_copy(update={"facts": facts, "decision": decision, "failures": 0})
 
 
 def log_scores(recipe: str, tick: Tick, found: Rescored) -> None:

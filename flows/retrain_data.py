@@ -1,5 +1,6 @@
 """The rows of now against those that the champion saw, by the facts of their validation."""
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -72,8 +73,6 @@ def facts_of(diff: DataDiff, rows: int) -> DataFacts:
 
 
 def _ingest(root: Path, recipe: str, tell: Tell) -> None:
-    import os
-
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", "--force"]
     ended = run_lines([*command, f"ingest@{recipe}"], root, dict(os.environ), None, tell)
     if ended.code != 0:

@@ -112,8 +112,13 @@ def _adapter(root: Path, recipe: str, settings: Recipe, champion: Known) -> bool
 
 
 def _data(root: Path, recipe: str, seen: Seen, tell: Tell) -> tuple[DataFacts | None, str | None]:
-    """Return the comparison with the champion's rows, or why the rows are not fit."""
+    """Return the comparison with the champion's rows, or why the rows are not fit.
+
+    What says nothing of the rows (a line cut off, a stage that is busy) is raised: the next tick
+    tries again.
+    """
     from flows.retrain_data import checked_now, compared
+    from flows.unfit import unfit
 
     last = seen.before
     if last and seen.same_as_before and seen.stale and last.facts.fault:
@@ -124,6 +129,8 @@ def _data(root: Path, recipe: str, seen: Seen, tell: Tell) -> tuple[DataFacts | 
     try:
         checked_now(root, recipe, tell, ingest=seen.moved)
     except TunelineError as error:
+        if not unfit(root, recipe, error):
+            raise
         return None, str(error)
     if seen.champion is None:
         return None, None

@@ -55,7 +55,7 @@ def hindrances(facts: Facts, settings: RetrainSettings) -> tuple[str, ...]:
         return (f"{said} (verdict: {facts.tried.verdict}) and is not champion",)
     if facts.failures >= settings.max_attempts:
         return (
-            f"{facts.failures} fine-tunes on these very rows have failed "
+            f"{facts.failures} attempts on these very rows have failed "
             f"(max_attempts {settings.max_attempts}): `tuneline show` says why",
         )
     return ()

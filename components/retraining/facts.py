@@ -80,7 +80,8 @@ class Facts(_Frozen):
     """What a tick knows. `None`: not known, or not asked because nothing hangs on it.
 
     `changed`: the inputs are not those that the champion was made of. `fault`: why the rows of now
-    are not fit to train on. `failures`: how often a fine-tune on these rows has failed.
+    are not fit to train on. `failures`: how often a fine-tune or
+    an evaluation on these rows has failed.
     """
 
     champion: ChampionFacts | None

@@ -11,17 +11,20 @@ from champion_project import NAME, NEW, OLD, give_store, register
 from data_project import done
 from toy_project import Toy
 
+from components.contracts.errors import DataError
 from components.retraining.facts import Decision, Half, Rescored
 from components.retraining.settings import RetrainSettings
 from flows.data_version import bring
 from flows.locked import locked_hashes
 from flows.recipe import Recipe, load_recipe
+from flows.record import Fault, open_record
 from flows.retrain_act import record
 from flows.retrain_budget import budget
 from flows.retrain_look import look
 from flows.retrain_tick import alone, read_tick
 from flows.store import client
 from flows.summary import gather
+from flows.unfit import unfit
 
 QUICK = """
 import atexit, sys
@@ -209,3 +212,14 @@ def test_the_rows_of_the_champion_come_from_the_remote(project: Toy, tmp_path: P
     assert [file.name for file in (tmp_path / "brought").iterdir()] == [wanted]
     assert not bring(root, f"{'0' * 32}.dir", tmp_path / "nothing", wanted.__eq__)
     assert not (tmp_path / "nothing").exists()
+
+
+def test_only_what_a_stage_has_against_the_rows_is_a_fault_of_theirs(project: Toy) -> None:
+    with open_record(project.root, NAME, "dvc") as run:
+        run.faults["validate"] = Fault(kind="DataError", message="a label is missing", retry=False)
+    assert unfit(project.root, NAME, DataError("validate: a label is missing"))
+    assert not unfit(project.root, NAME, DataError("is busy, it is being blocked by"))
+
+    with open_record(project.root, NAME, "dvc") as run:
+        run.faults["validate"] = Fault(kind="Crash", message="killed", retry=True)
+    assert not unfit(project.root, NAME, DataError("validate: killed"))

@@ -56,7 +56,7 @@ def test_data_add_runs_the_deployment(
         (tmp_path / "worker.log").open("w") as worker_log,
         in_background(server, root, env, server_log),
     ):
-        wait_until_up(api, 180)
+        wait_until_up(api, 600)
         env["PREFECT_API_URL"] = api
         prefect(versions_here, env, "work-pool", "create", "events", "--type", "process")
         text = DEPLOYMENTS.format(root=root, flows=REPOSITORY / "flows")
@@ -70,7 +70,7 @@ def test_data_add_runs_the_deployment(
         with in_background(
             (*PREFECT, "worker", "start", "--pool", "events"), root, env, worker_log
         ):
-            run = ended_run(api, 240)
+            run = ended_run(api, 600)
 
     assert run["state_name"] == "Skipped", run["state"]
     assert "30 new rows came" in run["state"]["message"]

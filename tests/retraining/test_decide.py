@@ -71,7 +71,7 @@ CASES = [
         "version 4 was made of these very rows already (verdict: keep)",
         facts={"data": MANY, "tried": Tried(version="4", verdict="keep")},
     ),
-    Case("failed often", "skip", "3 fine-tunes", facts={"data": MANY, "failures": 3}),
+    Case("failed often", "skip", "3 attempts", facts={"data": MANY, "failures": 3}),
     Case("failed twice", "fine-tune", "300 new", "fresh", {"data": MANY, "failures": 2}),
     Case("first", "fine-tune", "no champion yet", "fresh", {"champion": None}),
     Case(
