@@ -24,6 +24,7 @@ from flows.recipe import add_to_line, load_recipe, parse_recipe, recipe_file
 from flows.record import read_record, told_faults
 from flows.registry_cli import lineage, promote, reproduce, rollback
 from flows.report_page import command as report
+from flows.retrain_cli import retrain
 from flows.serve import serve
 from flows.show import show
 from flows.summary import gather
@@ -48,6 +49,7 @@ app.command("serve")(serve)
 app.command("doctor")(doctor)
 app.command("verify-resume")(verify_resume)
 app.command("judge")(judge)
+app.command("retrain")(retrain)
 app.command("export-for")(export_for)
 for command in (promote, rollback, lineage, reproduce):
     app.command()(command)
@@ -113,7 +115,7 @@ def show_recipe(
     if as_json:
         print(facts.model_dump_json(indent=2))
         return
-    if facts.run is None and not facts.artefacts:
+    if facts.run is None and not facts.artefacts and facts.retrain is None:
         raise ArtefactError(
             f"nothing has been made from recipe '{recipe}' here", fix=f"tuneline run {recipe}"
         )

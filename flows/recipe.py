@@ -15,6 +15,7 @@ from components.export.settings import ExportSettings
 from components.formats.settings import FormatSettings
 from components.gate.settings import GateSettings
 from components.report.settings import ReportSettings
+from components.retraining.settings import RetrainSettings
 from components.sources.settings import ModelSettings, SourceSettings
 from components.tokenization.settings import TokenizationSettings
 from components.training.settings import TrainingSettings
@@ -27,6 +28,8 @@ from flows.register import RegistrySettings
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 TAKEN = {
     "accepted": "what is remembered of accepted data",
+    "incoming": "files of rows that are still to be taken",
+    "initial": "the adapters that training goes on from",
     "inputs": "the rows of all recipes",
     "judged": "what people said of answers",
 }
@@ -39,7 +42,10 @@ REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 class Recipe(Settings):
-    """Every section is required, because DVC hashes each by name; `{}` takes all defaults."""
+    """Every section of a stage is required: DVC hashes each by name. `{}` takes all defaults.
+
+    `retrain` belongs to no stage: it says when the line runs, not what it makes.
+    """
 
     description: str = ""
     source: SourceSettings
@@ -54,10 +60,11 @@ class Recipe(Settings):
     gate: GateSettings
     report: ReportSettings
     registry: RegistrySettings
+    retrain: RetrainSettings = RetrainSettings()
 
     def flat(self) -> dict[str, str]:
-        """Return every setting as `section.key` → text, lists as JSON-like text."""
-        return dict(flatten(self.model_dump(mode="json", exclude={"description"})))
+        """Return every setting of a stage as `section.key` → text, lists as JSON-like text."""
+        return dict(flatten(self.model_dump(mode="json", exclude={"description", "retrain"})))
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -86,6 +93,7 @@ def load_recipe(root: Path, name: str) -> Recipe:
 def need_own_folder(recipe: Recipe, name: str) -> None:
     """Raise `RecipeError` if a local input lies where the graph does not look for this recipe."""
     own = f"data/inputs/{name}"
+    need_own_adapter(recipe, name)
     for key, path in _local_inputs(recipe):
         if REMOTE.match(path):
             fix = f"bring it to {own}/ and name it there"
@@ -100,6 +108,17 @@ def need_own_folder(recipe: Recipe, name: str) -> None:
                 "a change there would not be seen",
                 fix=f"move it to {own}/ and name it there",
             )
+
+
+def need_own_adapter(recipe: Recipe, name: str) -> None:
+    """Raise `RecipeError` if training goes on from where the graph does not look."""
+    path = recipe.training.adapter_name_or_path
+    if path is not None and not path.startswith(f"data/initial/{name}/"):
+        raise RecipeError(
+            f"recipes/{name}.yaml: training.adapter_name_or_path: found '{path}', which is not in "
+            f"data/initial/{name}/: a change there would not be seen",
+            fix=f"copy the adapter to data/initial/{name}/adapter and name it there",
+        )
 
 
 def _local_inputs(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -181,10 +200,10 @@ def need_listed(root: Path, name: str) -> None:
 def add_to_line(root: Path, name: str) -> bool:
     """Put a recipe on the line by adding it to params.yaml; return whether it was missing.
 
-    Its folders of inputs, accepted data and judgements are made too: the graph depends on them even
-    where they stay empty.
+    Its folders of inputs, accepted data, adapters to go on from and judgements are made too: the
+    graph depends on them even where they stay empty.
     """
-    for kind in ("inputs", "accepted", "judged"):
+    for kind in ("inputs", "accepted", "initial", "judged"):
         folder = root / "data" / kind / name
         if not folder.is_dir():
             folder.mkdir(parents=True)
