@@ -17,6 +17,7 @@ from flows.doctor import doctor
 from flows.environment import find_root, prepare
 from flows.graph import changed_stages, read_graph
 from flows.judge import command as judge
+from flows.operate_cli import deploy, down, gc, status, up
 from flows.plan import command as plan
 from flows.recipe import add_to_line, load_recipe, parse_recipe, recipe_file
 from flows.record import read_record, told_faults
@@ -45,7 +46,7 @@ app.command("serve")(serve)
 app.command("doctor")(doctor)
 app.command("verify-resume")(verify_resume)
 app.command("judge")(judge)
-for command in (promote, rollback, lineage, reproduce):
+for command in (promote, rollback, lineage, reproduce, up, down, deploy, status, gc):
     app.command()(command)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 

@@ -20,6 +20,7 @@ from components.tokenization.settings import TokenizationSettings
 from components.training.settings import TrainingSettings
 from components.validation.settings import ValidationSettings
 from components.verification.settings import VerificationSettings
+from flows.operation import OperationSettings
 from flows.recipe_demands import need_known_demands
 from flows.recipe_errors import duplicate_keys, explain
 from flows.register import RegistrySettings
@@ -54,10 +55,11 @@ class Recipe(Settings):
     gate: GateSettings
     report: ReportSettings
     registry: RegistrySettings
+    operation: OperationSettings = OperationSettings()
 
     def flat(self) -> dict[str, str]:
         """Return every setting as `section.key` → text, lists as JSON-like text."""
-        return dict(flatten(self.model_dump(mode="json", exclude={"description"})))
+        return dict(flatten(self.model_dump(mode="json", exclude={"description", "operation"})))
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -193,7 +195,7 @@ def add_to_line(root: Path, name: str) -> bool:
         return False
     file = root / "params.yaml"
     lines = file.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    entries = [at for at, line in enumerate(lines) if re.match(r"\s*- ", line)]
+    entries = list(_entries(lines))
     if not entries:
         raise RecipeError(
             "params.yaml: recipes is not a list with one name a line: nothing can be added to it",
@@ -203,6 +205,16 @@ def add_to_line(root: Path, name: str) -> bool:
     lines.insert(entries[-1] + 1, f"{indent}- {name}")
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return True
+
+
+def _entries(lines: list[str]) -> Iterator[int]:
+    """Yield the numbers of the lines that are entries of `recipes`."""
+    inside = False
+    for at, line in enumerate(lines):
+        if re.match(r"[^\s#-]", line):
+            inside = line.startswith("recipes:")
+        elif inside and re.match(r"\s*- ", line):
+            yield at
 
 
 def _text(file: Path, place: str) -> str:

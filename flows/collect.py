@@ -1,0 +1,74 @@
+"""`tuneline gc`: takes away what no registered version, recipe on the line or recent run needs."""
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.collect_cache import CacheWaste, cache_waste, drop_objects, hashes_at, hashes_here
+from flows.collect_runs import Kept, RunWaste, drop_runs, kept_in_store, run_waste
+from flows.project import project_settings
+from flows.recipe import listed
+from flows.turn import turn
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What can go or went. `notes` say what could not be looked at, and was therefore kept."""
+
+    cache: list[CacheWaste]
+    runs: list[RunWaste]
+    notes: list[str]
+
+    @property
+    def total(self) -> int:
+        return sum(one.bytes for one in [*self.cache, *self.runs])
+
+
+def collect(
+    root: Path, *, keep_runs: int | None, dry_run: bool, say: Callable[[str], object]
+) -> Collected:
+    """Find what nobody needs and, unless it is a dry run, delete it.
+
+    Kept are, in DVC's cache: every hash in dvc.lock of a recipe on the line and in the .dvc files,
+    here and at HEAD; the same of each commit that a registered version or one of the last runs was
+    made from, and their own locks. In MLflow: all files of versions' runs, of the last `keep_runs`
+    runs of each recipe, and of runs under way. Parameters, metrics and tags stay for ever. Remotes
+    are not touched. Waits for the runs of this project, and holds DVC off while it deletes.
+
+    Raises:
+        CollectError: the cache is shared with other projects.
+        MlflowException, OSError: the store does not answer; then nothing is deleted.
+    """
+    from flows.collect_cache import hold
+
+    count = keep_runs or project_settings(root).keep_runs
+    with ExitStack() as stack:
+        for recipe in sorted(listed(root)):
+            stack.enter_context(turn(root, recipe, say))
+        cache = stack.enter_context(hold(root))
+        kept = kept_in_store(root, count)
+        needed, notes = _needed(root, kept)
+        waste = cache_waste(root, cache, needed)
+        runs = run_waste(root, kept)
+        if not dry_run:
+            drop_runs(runs)
+            drop_objects(cache, waste)
+    return Collected(waste, runs, notes)
+
+
+def _needed(root: Path, kept: Kept) -> tuple[set[str], list[str]]:
+    """Return every hash that must stay, and notes on commits that cannot be looked at."""
+    needed = set(kept.hashes) | hashes_here(root, listed(root))
+    notes = []
+    for commit in _unique(["HEAD", *kept.commits]):
+        found = hashes_at(root, commit)
+        if found is None:
+            notes.append(f"commit {commit[:12]} is not here: nothing of its inputs is known")
+        else:
+            needed |= found
+    return needed, notes
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
