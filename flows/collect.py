@@ -22,7 +22,7 @@ class Collected:
 
     @property
     def total(self) -> int:
-        return sum(one.bytes for one in [*self.cache, *self.runs])
+        return sum(one.bytes for one in self.cache) + sum(one.bytes for one in self.runs)
 
 
 def collect(

@@ -86,7 +86,8 @@ def drop_runs(waste: list[RunWaste]) -> None:
     """Delete files; a run keeps its parameters, metrics and tags, and is marked."""
     store = client()
     for one in waste:
-        get_artifact_repository(one.where).delete_artifacts()
+        repository: Any = get_artifact_repository(one.where)
+        repository.delete_artifacts()
         if one.kind == "model":
             store.delete_logged_model(one.id)
         else:

@@ -44,8 +44,7 @@ def deploy(root: Path) -> tuple[list[Deployed], list[str]]:
     from flows.up import GPU, POOL
 
     pools = {str(one.get("work_pool", {}).get("name", POOL)) for one in wanted}
-    for pool in sorted(pools):
-        list(make_ready(pool, GPU, None))
+    list(make_ready(POOL, GPU, None))  # of what kind another pool is, prefect.yaml does not say
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
         cwd=root,

@@ -4,9 +4,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -33,14 +33,6 @@ HEARTBEAT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
 """So that the server learns of a flow run whose machine died with its worker."""
 
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """Where things are. `own_api` says that the Prefect server is one that `up` starts."""
-
-    api: str
-    own_api: bool
 
 
 def up(root: Path, tell: Tell, gpu_slots: int | None = None) -> Servers:
@@ -79,7 +71,7 @@ def _start_missing(root: Path, servers: Servers, tell: Tell, gpu_slots: int | No
             _spawn(root, servers, name, server.command, server.env, server.page)
             begun.append((name, server.health))
     for name, health in begun:
-        wait_until(root, servers, name, lambda health=health: _answers(health))  # type: ignore[misc]
+        wait_until(root, servers, name, partial(_answers, health))
         tell(f"{name:<8}{servers.services[name].page}")
     api = there.get(PREFECT, servers.services[PREFECT].page if PREFECT in servers.services else "")
     os.environ["PREFECT_API_URL"] = f"{api}/api"
@@ -118,14 +110,18 @@ def _given(env: dict[str, str]) -> dict[str, str]:
 
 
 def _spawn(
-    root: Path, servers: Servers, name: str, command: "list[str] | tuple[str, ...] | object",
-    env: dict[str, str], page: str,
-) -> None:  # fmt: skip
+    root: Path,
+    servers: Servers,
+    name: str,
+    command: Sequence[str],
+    env: dict[str, str],
+    page: str,
+) -> None:
     """Start a process in a session of its own, its output into the one folder of logs."""
     file = log_file(root, name)
     with file.open("ab") as log:
         child = subprocess.Popen(
-            list(command),  # type: ignore[call-overload]
+            command,
             cwd=root,
             env={**os.environ, **env, MARK: servers.mark},
             stdin=subprocess.DEVNULL,

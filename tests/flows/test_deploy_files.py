@@ -175,7 +175,7 @@ def test_the_job_template_names_each_variable_that_it_defines() -> None:
     found = template()
     used = set(re.findall(r"\{\{ (\w+) \}\}", json.dumps(found["job_configuration"])))
     assert used == set(found["variables"]["properties"])
-    for name, one in found["variables"]["properties"].items():
+    for one in found["variables"]["properties"].values():
         if "default" in one:
             jsonschema.validate(one["default"], one)
 

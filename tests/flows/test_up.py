@@ -20,7 +20,7 @@ from flows.environment import prepare
 from flows.up_state import MARK, Servers, Service, marked, read_servers, write_servers
 
 pytestmark = pytest.mark.slow
-PATIENCE_S = 240
+PATIENCE_S = 600
 SECRET = "pl4nted-5ecret"
 SECRETS = {
     "TUNELINE_ALERT_WEBHOOK": f"http://127.0.0.1:9/{SECRET}",
