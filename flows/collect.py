@@ -5,7 +5,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.collect_cache import CacheWaste, cache_waste, drop_objects, hashes_at, hashes_here
+from flows.collect_cache import (
+    CacheWaste,
+    cache_waste,
+    drop_objects,
+    hashes_at,
+    hashes_here,
+    hashes_of_inputs,
+)
 from flows.collect_runs import Kept, RunWaste, drop_runs, kept_in_store, run_waste
 from flows.project import project_settings
 from flows.recipe import listed
@@ -30,11 +37,12 @@ def collect(
 ) -> Collected:
     """Find what nobody needs and, unless it is a dry run, delete it.
 
-    Kept are, in DVC's cache: every hash in dvc.lock of a recipe on the line and in the .dvc files,
-    here and at HEAD; the same of each commit that a registered version or one of the last runs was
-    made from, and their own locks. In MLflow: all files of versions' runs, of the last `keep_runs`
-    runs of each recipe, and of runs under way. Parameters, metrics and tags stay for ever. Remotes
-    are not touched. Waits for the runs of this project, and holds DVC off while it deletes.
+    Kept are, in DVC's cache: what dvc.lock names for the recipes on the line here, at HEAD, and at
+    each commit that a registered version or one of the last runs was made from; what those versions
+    and runs name themselves; and all rows that a .dvc file of any commit names, as nothing can make
+    them again. In MLflow: all files of versions' runs, of the last `keep_runs` runs of each recipe,
+    and of runs under way. Parameters, metrics and tags stay for ever. Remotes are not touched.
+    Waits for the runs of this project, and holds DVC off while it deletes.
 
     Raises:
         CollectError: the cache is shared with other projects.
@@ -59,12 +67,12 @@ def collect(
 
 def _needed(root: Path, kept: Kept) -> tuple[set[str], list[str]]:
     """Return every hash that must stay, and notes on commits that cannot be looked at."""
-    needed = set(kept.hashes) | hashes_here(root, listed(root))
+    needed = set(kept.hashes) | hashes_here(root, listed(root)) | hashes_of_inputs(root)
     notes = []
     for commit in _unique(["HEAD", *kept.commits]):
         found = hashes_at(root, commit)
         if found is None:
-            notes.append(f"commit {commit[:12]} is not here: nothing of its inputs is known")
+            notes.append(f"commit {commit[:12]} is not here: what its dvc.lock named is not known")
         else:
             needed |= found
     return needed, notes

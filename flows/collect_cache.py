@@ -63,15 +63,21 @@ def hashes_here(root: Path, recipes: Iterable[str]) -> set[str]:
 
 
 def hashes_at(root: Path, commit: str) -> set[str] | None:
-    """Return the hashes that a commit names in dvc.lock and .dvc files; None if it is not here."""
-    listed = _git(root, "ls-tree", "-r", "-z", "--name-only", commit, "--", ".")
-    if listed is None:
+    """Return the hashes that dvc.lock of a commit names; None if the commit is not here."""
+    if _git(root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
         return None
+    return hashes_of_lock(_yaml(_git(root, "show", f"{commit}:./{LOCK}") or b""))
+
+
+def hashes_of_inputs(root: Path) -> set[str]:
+    """Return what the .dvc files of every commit on any branch name: rows cannot be made again."""
+    words = ("log", "--all", "--no-renames", "--diff-filter=AM", "--raw", "--no-abbrev")
+    told = _git(root, *words, "--format=", "--", "*.dvc") or b""
+    blobs = {line.split()[3] for line in told.splitlines() if line.startswith(b":")}
     found: set[str] = set()
-    for path in listed.decode().split("\0"):
-        if path == LOCK or path.endswith(".dvc"):
-            data = _yaml(_git(root, "show", f"{commit}:./{path}") or b"")
-            found |= hashes_of_lock(data) if path == LOCK else hashes_of(data.get("outs"))
+    for blob in blobs:
+        data = _yaml(_git(root, "cat-file", "blob", blob.decode()) or b"")
+        found |= hashes_of(data.get("outs"))
     return found
 
 

@@ -27,8 +27,9 @@ def write_rows(toy: Toy, text: str) -> None:
 def run_line(toy: Toy, knob: str, rows: str) -> str:
     """Run the whole line on other rows and settings, commit; return the MLflow run."""
     write_rows(toy, rows)
-    for stage in ("ingest", "train", "evaluate"):
+    for stage in ("ingest", "evaluate", "register"):
         toy.turn(stage, knob)
+    toy.turn("train", "curve")  # so that there is an MLflow run
     done(toy, "dvc", "repro", "-q")
     commit(toy, f"{knob} on {rows}")
     record = read_record(toy.root, "toy")
@@ -39,6 +40,11 @@ def run_line(toy: Toy, knob: str, rows: str) -> str:
 def cache(toy: Toy) -> set[str]:
     files = (toy.root / ".dvc/cache/files/md5").glob("*/*")
     return {f"{file.parent.name}{file.name}" for file in files}
+
+
+def text_of(toy: Toy, name: str) -> str:
+    file = toy.root / ".dvc/cache/files/md5" / name[:2] / name[2:]
+    return file.read_text(encoding="utf-8")
 
 
 def gc(toy: Toy, *words: str) -> dict[str, Any]:
@@ -70,19 +76,24 @@ def test_what_a_registered_version_needs_outlives_gc(
     of_first = cache(toy)
     second = run_line(toy, "second", "rows that nobody needs")
     of_second = cache(toy) - of_first
+    rows = {name for name in of_second if "nobody" in text_of(toy, name)}
     third = run_line(toy, "third", "rows of today")
-    assert len({first, second, third}) == 3
-    assert of_second
+    assert len({first, run, second, third}) == 4
+    assert len(rows) == 1
+    for one in (run, second, third):
+        client().log_text(one, "a page", "report/page.html")
 
     told = gc(toy, "--dry-run", "--keep-runs", "1")
     assert told["bytes"] > 0
-    assert {one["id"] for one in told["runs"]} <= {first, second} - {run}
+    assert [one["id"] for one in told["runs"]] == [second]
     everything = cache(toy)
     assert of_second <= everything, "a dry run deletes nothing"
 
     went = gc(toy, "--keep-runs", "1")
     assert went == told, "what was announced is what went"
-    assert not of_second & cache(toy)
+    assert of_second & cache(toy) == rows, "what was made went, the rows stayed"
+    pages = {one: len(client().list_artifacts(one, "report")) for one in (run, second, third)}
+    assert pages == {run: 1, second: 0, third: 1}
     assert of_first <= cache(toy)
     assert gc(toy, "--keep-runs", "1")["cache"] == []
 

@@ -85,7 +85,11 @@ def test_mlflow_keeps_models_in_the_bucket(
 
 @pytest.mark.parametrize("where", [(), ("--local",)], ids=["committed", "local"])
 def test_a_second_clone_reproduces_from_the_remote(
-    made: Toy, store: tuple[str, Any], tmp_path: Path, where: tuple[str, ...]
+    made: Toy,
+    store: tuple[str, Any],
+    tmp_path: Path,
+    where: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from flows.registry_reproduce import reproduce
 
@@ -109,6 +113,7 @@ def test_a_second_clone_reproduces_from_the_remote(
     subprocess.run(["git", "clone", "-q", str(made.root), str(clone.root)], check=True)
     if where:
         remote(clone, address, *where)  # a remote of this machine alone is set in every clone
+    clone.enter(monkeypatch)
     found = reproduce(clone.root, version_of(head, hashes), until="evaluate")
 
     assert found.same, found.lines()

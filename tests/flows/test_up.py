@@ -187,7 +187,9 @@ def test_of_two_runs_at_once_one_works_and_the_other_waits(up: Toy) -> None:
     said = [one.communicate(timeout=PATIENCE_S)[0] for one in both]
     assert [one.returncode for one in both] == [0, 0], said
     assert all("to do: train" in text for text in said), "both began before one had ended"
-    assert up.calls() == ["train"]
+    calls = up.calls()
+    assert "train" in calls
+    assert len(calls) == len(set(calls)), "no stage ran twice"
     tags = [run.data.tags for run in runs(up)[:2]]
     assert sorted(one["stage.train"] for one in tags) == ["cached", "ran"]
 
