@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from components.contracts.errors import RecipeError
 from flows.environment import alert_webhook, find_root, prepare
 from flows.project import project_settings
 from flows.record import read_record, told_faults
@@ -39,15 +40,16 @@ class Alert:
         return f"tuneline: {self.recipe}: {SUBJECTS[self.kind]}"
 
 
-def send(root: Path, alert: Alert, note: Callable[[str], object]) -> int:
+def send(root: Path | None, alert: Alert, note: Callable[[str], object]) -> int:
     """Tell every channel of the project; return how many took it.
 
     Channels are the blocks of `operation.alerts` in params.yaml, and the address in
-    `TUNELINE_ALERT_WEBHOOK`, which gets the alert as JSON. A channel's error is noted by its type
+    `TUNELINE_ALERT_WEBHOOK`, which gets the alert as JSON; without a project at hand (a worker that
+    starts jobs elsewhere) only the latter. A channel's error is noted by its type
     alone: its text may hold the address, which is a secret.
     """
     ways: dict[str, Callable[[], None]] = {
-        slug: _block(slug, alert) for slug in project_settings(root).alerts
+        slug: _block(slug, alert) for slug in (project_settings(root).alerts if root else ())
     }
     address = alert_webhook()
     if address:
@@ -83,18 +85,23 @@ def _block(slug: str, alert: Alert) -> Callable[[], None]:
 
 def on_failed(flow: Any, flow_run: Any, state: Any) -> None:
     """Tell that a run failed or crashed, in the failed stage's own words (a hook of the flow)."""
-    recipe = str(flow_run.parameters.get("recipe"))
-    root = _root()
-    text = told_faults(root, recipe) or str(state.message or state.name)
-    _tell(root, Alert("failed", recipe, text, str(flow_run.id), _mlflow(root, recipe)), flow_run)
+    root, recipe = _root(), str(flow_run.parameters.get("recipe"))
+    record = read_record(root, recipe) if root else None
+    text, run = str(state.message or state.name), None
+    if root and record and record.prefect_flow_run_id == str(flow_run.id):
+        text, run = told_faults(root, recipe) or text, record.mlflow_run_id
+    _tell(root, Alert("failed", recipe, text, str(flow_run.id), run), flow_run)
 
 
 def on_done(flow: Any, flow_run: Any, state: Any) -> None:
     """Tell of a verdict against the model and of drift that this very run has found (a hook)."""
-    recipe = str(flow_run.parameters.get("recipe"))
-    root = _root()
+    root, recipe = _root(), str(flow_run.parameters.get("recipe"))
+    record = read_record(root, recipe) if root else None
+    if root is None or record is None:
+        return
     for kind, text in findings(root, recipe):
-        _tell(root, Alert(kind, recipe, text, str(flow_run.id), _mlflow(root, recipe)), flow_run)
+        alert = Alert(kind, recipe, text, str(flow_run.id), record.mlflow_run_id)
+        _tell(root, alert, flow_run)
 
 
 def findings(root: Path, recipe: str) -> list[tuple[Kind, str]]:
@@ -137,18 +144,16 @@ def drifted(root: Path, recipe: str) -> str | None:
     return f"drift from the last accepted data: {', '.join(beyond)}" if beyond else None
 
 
-def _root() -> Path:
-    root = find_root(Path.cwd())
+def _root() -> Path | None:
+    try:
+        root = find_root(Path.cwd())
+    except RecipeError:
+        return None
     prepare(root)
     return root
 
 
-def _mlflow(root: Path, recipe: str) -> str | None:
-    record = read_record(root, recipe)
-    return record.mlflow_run_id if record else None
-
-
-def _tell(root: Path, alert: Alert, flow_run: Any) -> None:
+def _tell(root: Path | None, alert: Alert, flow_run: Any) -> None:
     from prefect.logging.loggers import flow_run_logger
 
     send(root, alert, flow_run_logger(flow_run).warning)

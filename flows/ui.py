@@ -97,9 +97,13 @@ def mlflow_server(root: Path, port: int) -> Server:
     """Return the MLflow server on the project's store; two processes instead of ten."""
     address = f"http://{HOST}:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
-    command += ["--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"], "--workers", "1"]
+    command += ["--workers", "1"]
     command += ["--default-artifact-root", (root / "mlflow" / "artifacts").as_uri()]
-    env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    env = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # not as an option: a database's address holds its password, and all may list processes
+        "MLFLOW_BACKEND_STORE_URI": os.environ["MLFLOW_TRACKING_URI"],
+    }
     return Server("MLflow", command, address, f"{address}/health", env)
 
 

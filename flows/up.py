@@ -73,14 +73,14 @@ def _start_missing(root: Path, servers: Servers, tell: Tell, gpu_slots: int | No
     for name, health in begun:
         wait_until(root, servers, name, partial(_answers, health))
         tell(f"{name:<8}{servers.services[name].page}")
-    api = there.get(PREFECT, servers.services[PREFECT].page if PREFECT in servers.services else "")
-    os.environ["PREFECT_API_URL"] = f"{api}/api"
+    if PREFECT not in there:
+        os.environ["PREFECT_API_URL"] = f"{servers.services[PREFECT].page}/api"
     from flows.server import make_ready, worker_seen
 
     for line in make_ready(POOL, GPU, gpu_slots):
         tell(line)
     if WORKER not in servers.services:
-        _start_worker(root, servers, f"{api}/api")
+        _start_worker(root, servers, os.environ["PREFECT_API_URL"])
         name, since = worker_name(servers), datetime.now(UTC)
         wait_until(root, servers, WORKER, lambda: worker_seen(POOL, name, since))
         tell(f"{WORKER:<8}{name}, pool {POOL}")

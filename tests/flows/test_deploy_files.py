@@ -213,3 +213,26 @@ def filled(value: Any, given: dict[str, Any]) -> Any:
     if isinstance(value, str) and (whole := re.fullmatch(r"\{\{ (\w+) \}\}", value)):
         return given[whole[1]]
     return value
+
+
+def test_every_deployment_has_a_flow_its_parameters_and_a_schedule(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from importlib import import_module
+
+    from prefect.client.schemas.schedules import CronSchedule
+    from prefect.utilities.callables import parameter_schema
+
+    monkeypatch.chdir(REPOSITORY)
+    found = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
+    assert len({one["name"] for one in found}) == len(found)
+    for one in found:
+        path, _, name = one["entrypoint"].partition(":")
+        flow = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
+        schema = parameter_schema(flow).model_dump()
+        jsonschema.validate(one["parameters"], {**schema, "type": "object"})
+        assert one["parameters"]["recipe"] in schema["properties"]["recipe"]["enum"]
+        assert one["schedules"], one["name"]
+        for schedule in one["schedules"]:
+            CronSchedule(**schedule)
+        assert one["work_pool"] == {"name": "tuneline"}

@@ -18,7 +18,7 @@ def test_the_line_runs_on_postgres(toy: Toy, monkeypatch: pytest.MonkeyPatch) ->
         stores = {
             "PREFECT_API_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://line@{address}/prefect",
             "MLFLOW_TRACKING_URI": f"postgresql://line@{address}/mlflow",
-            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "240",
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "900",
         }
         toy.turn("train", "curve")
         done = toy.run(sys.executable, "-m", "flows.cli", "run", "toy", **stores)
