@@ -27,7 +27,7 @@ from flows.up_state import (
 
 POOL = "tuneline"
 GPU = "gpu"
-STARTUP_S = 240
+STARTUP_S = 600
 LOG_BYTES = 10_000_000
 HEARTBEAT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
 """So that the server learns of a flow run whose machine died with its worker."""
