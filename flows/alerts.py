@@ -84,12 +84,19 @@ def _block(slug: str, alert: Alert) -> Callable[[], None]:
 
 
 def on_failed(flow: Any, flow_run: Any, state: Any) -> None:
-    """Tell that a run failed or crashed, in the failed stage's own words (a hook of the flow)."""
+    """Tell that a run failed or crashed, in the failed stage's own words (a hook of the flow).
+
+    A flow that fails because the line within it did says nothing: that has been told.
+    """
     root, recipe = _root(), str(flow_run.parameters.get("recipe"))
     record = read_record(root, recipe) if root else None
     text, run = str(state.message or state.name), None
-    if root and record and record.prefect_flow_run_id == str(flow_run.id):
-        text, run = told_faults(root, recipe) or text, record.mlflow_run_id
+    if root and record:
+        faults = told_faults(root, recipe)
+        if record.prefect_flow_run_id == str(flow_run.id):
+            text, run = faults or text, record.mlflow_run_id
+        elif faults and faults in text:
+            return
     _tell(root, Alert("failed", recipe, text, str(flow_run.id), run), flow_run)
 
 
