@@ -1,6 +1,6 @@
 """`tuneline gc`: takes away what no registered version, recipe on the line or recent run needs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,10 @@ from flows.turn import turn
 
 @dataclass(frozen=True)
 class Collected:
-    """What can go or went. `notes` say what could not be looked at, and was therefore kept."""
+    """What can go or went."""
 
     cache: list[CacheWaste]
     runs: list[RunWaste]
-    notes: list[str]
 
     @property
     def total(self) -> int:
@@ -37,12 +36,12 @@ def collect(
 ) -> Collected:
     """Find what nobody needs and, unless it is a dry run, delete it.
 
-    Kept are, in DVC's cache: what dvc.lock names for the recipes on the line here, at HEAD, and at
-    each commit that a registered version or one of the last runs was made from; what those versions
-    and runs name themselves; and all rows that a .dvc file of any commit names, as nothing can make
-    them again. In MLflow: all files of versions' runs, of the last `keep_runs` runs of each recipe,
-    and of runs under way. Parameters, metrics and tags stay for ever. Remotes are not touched.
-    Waits for the runs of this project, and holds DVC off while it deletes.
+    Kept are, in DVC's cache: what dvc.lock names here, for the recipes on the line, and at HEAD;
+    what the registered versions and the last runs were made of and made, by their locks and tags in
+    MLflow; and all rows that a .dvc file of any commit names, as nothing can make them again. In
+    MLflow: all files of versions' runs, of the last `keep_runs` runs of each recipe, and of runs
+    under way. Parameters, metrics and tags stay for ever. Remotes are not touched. Waits for the
+    runs of this project, and holds DVC off while it deletes.
 
     Raises:
         CollectError: the cache is shared with other projects.
@@ -56,27 +55,14 @@ def collect(
             stack.enter_context(turn(root, recipe, say))
         cache = stack.enter_context(hold(root))
         kept = kept_in_store(root, count)
-        needed, notes = _needed(root, kept)
-        waste = cache_waste(root, cache, needed)
+        waste = cache_waste(cache, _needed(root, kept))
         runs = run_waste(root, kept)
         if not dry_run:
             drop_runs(runs)
             drop_objects(cache, waste)
-    return Collected(waste, runs, notes)
+    return Collected(waste, runs)
 
 
-def _needed(root: Path, kept: Kept) -> tuple[set[str], list[str]]:
-    """Return every hash that must stay, and notes on commits that cannot be looked at."""
-    needed = set(kept.hashes) | hashes_here(root, listed(root)) | hashes_of_inputs(root)
-    notes = []
-    for commit in _unique(["HEAD", *kept.commits]):
-        found = hashes_at(root, commit)
-        if found is None:
-            notes.append(f"commit {commit[:12]} is not here: what its dvc.lock named is not known")
-        else:
-            needed |= found
-    return needed, notes
-
-
-def _unique(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
+def _needed(root: Path, kept: Kept) -> set[str]:
+    here = hashes_here(root, listed(root)) | hashes_at(root, "HEAD")
+    return kept.hashes | here | hashes_of_inputs(root)

@@ -62,10 +62,8 @@ def hashes_here(root: Path, recipes: Iterable[str]) -> set[str]:
     return found
 
 
-def hashes_at(root: Path, commit: str) -> set[str] | None:
-    """Return the hashes that dvc.lock of a commit names; None if the commit is not here."""
-    if _git(root, "cat-file", "-e", f"{commit}^{{commit}}") is None:
-        return None
+def hashes_at(root: Path, commit: str) -> set[str]:
+    """Return the hashes that dvc.lock of a commit names; none where it has no lock."""
     return hashes_of_lock(_yaml(_git(root, "show", f"{commit}:./{LOCK}") or b""))
 
 
@@ -94,7 +92,7 @@ def hashes_of(entries: Any) -> set[str]:
     return {str(one["md5"]) for one in entries or () if "md5" in one}
 
 
-def cache_waste(root: Path, cache: Path, needed: set[str]) -> list[CacheWaste]:
+def cache_waste(cache: Path, needed: set[str]) -> list[CacheWaste]:
     """Return the objects and run cache entries that no needed hash leads to, largest first."""
     objects = cache / OBJECTS
     wanted = needed | {inner for one in needed for inner in inside(objects, one)}

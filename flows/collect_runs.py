@@ -23,12 +23,11 @@ PAGE = 200
 
 @dataclass(frozen=True)
 class Kept:
-    """What versions and recent runs need: ids in MLflow, DVC's hashes, git commits."""
+    """What versions and recent runs need: ids in MLflow and DVC's hashes."""
 
     runs: set[str]
     models: set[str]
     hashes: set[str]
-    commits: list[str]
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class RunWaste:
 def kept_in_store(root: Path, keep_runs: int) -> Kept:
     """Return what all registered versions, runs under way and the last runs of each recipe need."""
     store = client()
-    kept = Kept(set(), set(), set(), [])
+    kept = Kept(set(), set(), set())
     for version in _versions(store):
         tags = dict(version.tags or {})
         run = tags.get("mlflow.run_id") or version.run_id
@@ -96,9 +95,6 @@ def drop_runs(waste: list[RunWaste]) -> None:
 
 def _keep_tags(kept: Kept, tags: dict[str, str]) -> None:
     kept.hashes.update(value for key, value in tags.items() if key.startswith("dvc."))
-    commit = tags.get("git.commit")
-    if commit and commit != "none":
-        kept.commits.append(commit)
 
 
 def _bundle(run: str) -> dict[str, Any]:

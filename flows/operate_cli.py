@@ -91,8 +91,6 @@ def gc(
         print(f"{waste.bytes / 1e6:>10.2f} MB  cache {waste.name}")
     if len(found.cache) > SHOWN:
         print(f"{'':>14}  and {len(found.cache) - SHOWN} smaller objects of the cache")
-    for note in found.notes:
-        print(f"! {note}")
     count = len(found.cache) + len(found.runs)
     would = "would go" if dry_run else "deleted"
     print(f"{found.total / 1e6:.2f} MB in {count} places {would}")
@@ -102,7 +100,6 @@ def _as_json(found: "Collected") -> dict[str, Any]:
     return {
         "runs": [asdict(one) for one in found.runs],
         "cache": [{"name": one.name, "bytes": one.bytes} for one in found.cache],
-        "notes": found.notes,
         "bytes": found.total,
     }
 
