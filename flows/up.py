@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import URLError
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from components.contracts.errors import ArtefactError
@@ -25,10 +27,14 @@ from flows.up_state import (
     write_servers,
 )
 
+if TYPE_CHECKING:
+    from flows.ui import Server
+
 POOL = "tuneline"
 GPU = "gpu"
 STARTUP_S = 600
 LOG_BYTES = 10_000_000
+HEALTH = {PREFECT: "/api/health", MLFLOW: "/health"}
 HEARTBEAT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
 """So that the server learns of a flow run whose machine died with its worker."""
 
@@ -64,14 +70,19 @@ def _start_missing(root: Path, servers: Servers, tell: Tell, gpu_slots: int | No
     there = elsewhere(servers)
     for name, page in there.items():
         tell(f"{name:<8}{page} (elsewhere)")
-    begun = []
-    for name, make, port in ((PREFECT, prefect_server, 4200), (MLFLOW, mlflow_server, 5000)):
-        if name not in servers.services and name not in there:
-            server = make(root, free_port(port))
-            _spawn(root, servers, name, server.command, server.env, server.page)
-            begun.append((name, server.health))
-    for name, health in begun:
-        wait_until(root, servers, name, partial(_answers, health))
+    wanted = ((PREFECT, prefect_server, 4200), (MLFLOW, mlflow_server, 5000))
+    missing = [one for one in wanted if one[0] not in servers.services and one[0] not in there]
+    for name, make, port in missing:
+        _start_server(root, servers, name, make(root, free_port(port)))
+    for name, make, _ in missing:
+        try:
+            wait_until(root, servers, name, partial(_serves, servers.services[name]))
+        except ArtefactError:
+            if name in servers.alive() or not _taken(servers.services[name].page):
+                raise
+            # another program took the port between our look at it and the server's
+            _start_server(root, servers, name, make(root, free_port(0)))
+            wait_until(root, servers, name, partial(_serves, servers.services[name]))
         tell(f"{name:<8}{servers.services[name].page}")
     if PREFECT not in there:
         os.environ["PREFECT_API_URL"] = f"{servers.services[PREFECT].page}/api"
@@ -157,6 +168,36 @@ def wait_until(root: Path, servers: Servers, name: str, ready: Callable[[], bool
     raise ArtefactError(
         f"{name} did not start:\n  " + "\n  ".join(last), fix=f"see {file}, then `tuneline up`"
     )
+
+
+def _start_server(root: Path, servers: Servers, name: str, server: "Server") -> None:
+    _spawn(root, servers, name, server.command, server.env, server.page)
+
+
+def _serves(service: Service) -> bool:
+    """Say whether the service itself, not another program, listens on its port and answers."""
+    import psutil
+
+    port = urlsplit(service.page).port
+    try:
+        process = psutil.Process(service.pid)
+        ours = [process, *process.children(recursive=True)]
+        listens = any(
+            one.status == psutil.CONN_LISTEN and one.laddr.port == port
+            for member in ours
+            for one in member.net_connections("tcp")
+        )
+    except psutil.Error:
+        return False
+    return listens and _answers(service.page + HEALTH[service.name])
+
+
+def _taken(page: str) -> bool:
+    """Say whether something listens on the port of a page."""
+    from flows.ui import free_port
+
+    port = urlsplit(page).port or 0
+    return free_port(port) != port
 
 
 def _answers(address: str) -> bool:
