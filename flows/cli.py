@@ -18,6 +18,7 @@ from flows.environment import find_root, prepare
 from flows.export_for import command as export_for
 from flows.graph import changed_stages, read_graph
 from flows.judge import command as judge
+from flows.operate_cli import deploy, down, gc, status, up
 from flows.plan import command as plan
 from flows.quantize import command as quantize
 from flows.recipe import add_to_line, load_recipe, parse_recipe, recipe_file
@@ -52,6 +53,8 @@ app.command("judge")(judge)
 app.command("retrain")(retrain)
 app.command("export-for")(export_for)
 for command in (promote, rollback, lineage, reproduce):
+    app.command()(command)
+for command in (up, down, deploy, status, gc):
     app.command()(command)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 

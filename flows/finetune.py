@@ -17,10 +17,15 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.alerts import on_done, on_failed
+from flows.backoff import JITTER, delays
 from flows.child import StageFailedError, run_stage, stop_all
 from flows.environment import find_root, prepare
-from flows.graph import Stage, read_graph
+from flows.graph import Stage, changed_stages, read_graph
 from flows.locked import locked_hashes
+from flows.operation import OperationSettings
+from flows.parameters import RecipeName, StageName
+from flows.project import need_quota
 from flows.recipe import Recipe, load_recipe
 from flows.record import (
     Outcome,
@@ -33,6 +38,7 @@ from flows.record import (
     told_faults,
 )
 from flows.steps import LAST, STEPS
+from flows.turn import turn
 
 
 class LineFailedError(Exception):
@@ -54,11 +60,18 @@ def worth_retrying(task: Any, task_run: Any, state: State[Any]) -> bool:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=worth_retrying)
-def bring_up_to_date(stage: Stage, root: Path, run: str, force: bool) -> State[Any]:
-    """Run one stage through DVC and enter it into the MLflow run: Ran, Restored or Skipped."""
+def bring_up_to_date(
+    stage: Stage, root: Path, run: str, force: bool, settled: bool = False
+) -> State[Any]:
+    """Run one stage through DVC and enter it into the MLflow run: Ran, Restored or Skipped.
+
+    `settled` says that DVC has been asked already, and nothing before this stage can change.
+    """
     tell = get_run_logger().info
-    with slot(stage):
-        outcome = run_stage(stage, root, run, force=force, tell=tell)
+    outcome: Outcome = "cached"
+    if not settled:
+        with slot(stage):
+            outcome = run_stage(stage, root, run, force=force, tell=tell)
     enter(stage, root, run, outcome)
     return Completed(name=STATES[outcome], message=f"DVC: {outcome}")
 
@@ -107,8 +120,11 @@ RUNNER: Any = ThreadPoolTaskRunner(max_workers=2)
     flow_run_name="{recipe}",
     task_runner=RUNNER,
     persist_result=False,
+    on_completion=[on_done],
+    on_failure=[on_failed],
+    on_crashed=[on_failed],
 )
-def finetune(recipe: str, force: list[str] | None = None) -> State[Any]:
+def finetune(recipe: RecipeName, force: list[StageName] | None = None) -> State[Any]:
     """Bring every stage of a recipe up to date. `force` names stages to run even if unchanged.
 
     Runs in the project that the working directory belongs to. A verdict against the new model is
@@ -119,12 +135,20 @@ def finetune(recipe: str, force: list[str] | None = None) -> State[Any]:
     """
     root = find_root(Path.cwd())
     prepare(root)
+    need_quota(root)
+    with turn(root, recipe, get_run_logger().info):
+        return bring_line(root, recipe, set(force or ()))
+
+
+def bring_line(root: Path, recipe: str, force: set[str]) -> State[Any]:
+    """Run every stage that is not up to date, as one MLflow run."""
     settings = load_recipe(root, recipe)
     stages = read_graph(root, recipe)
+    settled = up_to_date(stages, set(changed_stages(root, recipe)) | force)
     run = open_run(root, recipe, settings)
     status: Status = "failed"
     try:
-        futures = submit(stages, root, run, set(force or ()))
+        futures = submit(stages, root, run, force, settled)
         wait(list(futures.values()))
         failed = [future.state for future in futures.values() if not future.state.is_completed()]
         status = "failed" if failed else "finished"
@@ -134,11 +158,29 @@ def finetune(recipe: str, force: list[str] | None = None) -> State[Any]:
     if failed:
         # Raised, not returned as a state: Prefect retries a flow run only after an exception.
         raise LineFailedError(told_faults(root, recipe))
+    keep_lock(root, recipe, run, settings.operation)
     return Completed(message=f"MLflow run {run}")
 
 
+def keep_lock(root: Path, recipe: str, run: str, settings: OperationSettings) -> None:
+    """Commit and push the lock as the recipe asks; what git refuses is noted, the run stands."""
+    from flows.commit_lock import CommitError, commit_lock, push_lock
+
+    logger = get_run_logger()
+    if not settings.commit_lock:
+        return
+    try:
+        commit = commit_lock(root, recipe, f"{recipe}: dvc.lock of MLflow run {run}\n")
+        if commit:
+            logger.info("dvc.lock committed: %s", commit)
+        if settings.push_lock:
+            push_lock(root, recipe)
+    except CommitError as error:
+        logger.warning("%s", error)
+
+
 def submit(
-    stages: list[Stage], root: Path, run: str, force: set[str]
+    stages: list[Stage], root: Path, run: str, force: set[str], settled: set[str]
 ) -> dict[str, PrefectFuture[Any]]:
     """Start one task a stage, each waiting for those it reads from."""
     futures: dict[str, PrefectFuture[Any]] = {}
@@ -147,13 +189,29 @@ def submit(
             name=stage.name,
             task_run_name=stage.name,
             retries=stage.options.retries,
-            retry_delay_seconds=stage.options.retry_delay_s,
+            retry_delay_seconds=delays(stage.options.retry_delay_s, stage.options.retries),
+            retry_jitter_factor=JITTER,
         )
         upstream = [futures[name] for name in stage.upstream]
         futures[stage.name] = named.submit(
-            stage, root, run, stage.name in force, wait_for=upstream, return_state=False
+            stage,
+            root,
+            run,
+            stage.name in force,
+            stage.name in settled,
+            wait_for=upstream,
+            return_state=False,
         )
     return futures
+
+
+def up_to_date(stages: list[Stage], changed: set[str]) -> set[str]:
+    """Return the stages that are unchanged and read from unchanged ones only, however far back."""
+    settled: set[str] = set()
+    for stage in stages:  # each after those it reads from
+        if stage.name not in changed and settled.issuperset(stage.upstream):
+            settled.add(stage.name)
+    return settled
 
 
 def open_run(root: Path, recipe: str, settings: Recipe) -> str:

@@ -21,6 +21,7 @@ from components.tokenization.settings import TokenizationSettings
 from components.training.settings import TrainingSettings
 from components.validation.settings import ValidationSettings
 from components.verification.settings import VerificationSettings
+from flows.operation import OperationSettings
 from flows.recipe_demands import need_known_demands
 from flows.recipe_errors import duplicate_keys, explain
 from flows.register import RegistrySettings
@@ -61,10 +62,12 @@ class Recipe(Settings):
     report: ReportSettings
     registry: RegistrySettings
     retrain: RetrainSettings = RetrainSettings()
+    operation: OperationSettings = OperationSettings()
 
     def flat(self) -> dict[str, str]:
         """Return every setting of a stage as `section.key` → text, lists as JSON-like text."""
-        return dict(flatten(self.model_dump(mode="json", exclude={"description", "retrain"})))
+        beside = {"description", "retrain", "operation"}
+        return dict(flatten(self.model_dump(mode="json", exclude=beside)))
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -212,7 +215,7 @@ def add_to_line(root: Path, name: str) -> bool:
         return False
     file = root / "params.yaml"
     lines = file.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    entries = [at for at, line in enumerate(lines) if re.match(r"\s*- ", line)]
+    entries = list(_entries(lines))
     if not entries:
         raise RecipeError(
             "params.yaml: recipes is not a list with one name a line: nothing can be added to it",
@@ -222,6 +225,16 @@ def add_to_line(root: Path, name: str) -> bool:
     lines.insert(entries[-1] + 1, f"{indent}- {name}")
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return True
+
+
+def _entries(lines: list[str]) -> Iterator[int]:
+    """Yield the numbers of the lines that are entries of `recipes`."""
+    inside = False
+    for at, line in enumerate(lines):
+        if re.match(r"[^\s#-]", line):
+            inside = line.startswith("recipes:")
+        elif inside and re.match(r"\s*- ", line):
+            yield at
 
 
 def _text(file: Path, place: str) -> str:

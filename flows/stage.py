@@ -1,33 +1,24 @@
 """The DVC door: `python -m flows.stage STAGE RECIPE`, run from the project's root."""
 
 import resource
-import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from components.contracts.artefacts import Artefact
-from components.contracts.errors import (
-    RecipeError,
-    SourceError,
-    TunelineError,
-    UnreachableError,
-    choose,
-)
+from components.contracts.errors import RecipeError, TunelineError, choose
 from components.contracts.events import Context, Events, Tee
 from components.contracts.settings import Settings
+from flows.backoff import worth_retrying
 from flows.environment import prepare, run_id, scratch_folder, stay_offline
 from flows.follower import follow, follows
 from flows.progress import Bars, listener
 from flows.recipe import NAME, load_recipe
 from flows.record import Door, Fault, Registered, StageRecord, manifest_key, open_record
 from flows.steps import LAST, STEPS, Step
-
-TROUBLE = (ConnectionError, TimeoutError, socket.gaierror)
-"""Causes of a `SourceError` that may be gone at the next try."""
 
 Load = Callable[[Path, str], Settings]
 
@@ -136,27 +127,6 @@ def _record_fault(root: Path, name: str, recipe: str, error: BaseException) -> N
         )
         if _door() == "dvc":
             record.status = "failed"
-
-
-def worth_retrying(error: BaseException) -> bool:
-    """Return whether the same call may succeed: a broken line may, bad data will not.
-
-    A `TunelineError` counts as final unless a network fault is behind it; what nobody foresaw
-    (a device fault, a killed worker) is worth another try.
-    """
-    if not isinstance(error, TunelineError):
-        return isinstance(error, Exception)
-    broken = any(isinstance(cause, TROUBLE) for cause in _causes(error))
-    return isinstance(error, UnreachableError) or (isinstance(error, SourceError) and broken)
-
-
-def _causes(error: BaseException | None) -> Iterable[BaseException]:
-    while error is not None:
-        yield error
-        reason = getattr(error, "reason", None)  # urllib wraps the fault in URLError.reason
-        if isinstance(reason, BaseException):
-            yield reason
-        error = error.__cause__ or error.__context__
 
 
 def peak_rss_bytes() -> int:
