@@ -7,7 +7,7 @@ EXTRA := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 # taken and not replaced by what another package's range would pull.
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test test-slow golden lint repro ui env clean
+.PHONY: demo test test-slow drill golden lint repro ui env clean
 
 demo: env ## set up, then run the main job on real data and a real model
 	$(BIN)/tuneline run sentiment
@@ -17,6 +17,9 @@ test: $(VENV)/.test ## set up, then run the tests
 
 test-slow: $(VENV)/.test ## the tests that take minutes
 	$(BIN)/python -m pytest -m "slow and not gpu"
+
+drill: $(VENV)/.test ## kill every part of the line, three times each, and write docs/drills.md
+	TUNELINE_DRILLS=3 TUNELINE_DRILLS_TABLE=docs/drills.md $(BIN)/python -m pytest -m drill tests/drills --durations=0 -q
 
 golden: $(VENV)/.test ## take this platform's golden loss curves anew
 	$(BIN)/python tests/golden/renew.py
