@@ -1,8 +1,8 @@
 """What a crash can leave broken of DVC's own files, mended before DVC meets it.
 
 DVC rewrites `dvc.lock` and `.dvc/tmp/rwlock` in place: who is killed in that moment leaves half a
-file, on which every later call fails. And `rwlock` holds numbers of processes, which after a restart
-of the machine may belong to others: DVC would wait for those.
+file, on which every later call fails. And `rwlock` holds numbers of processes, which after a
+restart of the machine may belong to others: DVC would wait for those.
 """
 
 import fcntl
@@ -73,19 +73,16 @@ def _heal_rwlock(root: Path) -> str | None:
 
 def _without_strangers(found: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     """Return the entries without those of strangers, and the numbers of these."""
-    write = {path: one for path, one in found.get("write", {}).items() if not _is_stranger(one)}
-    read = {
-        path: [one for one in entries if not _is_stranger(one)]
-        for path, entries in found.get("read", {}).items()
+    write, read = found.get("write", {}), found.get("read", {})
+    entries = [*write.values(), *(one for readers in read.values() for one in readers)]
+    gone = [int(one["pid"]) for one in entries if _is_stranger(one)]
+    kept = {
+        path: [one for one in readers if not _is_stranger(one)] for path, readers in read.items()
     }
-    before, after = _numbers(found), _numbers({"write": write, "read": read})
-    kept = {"write": write, "read": {path: entries for path, entries in read.items() if entries}}
-    return kept, sorted(before - after)
-
-
-def _numbers(found: dict[str, Any]) -> set[int]:
-    read = [entry for entries in found.get("read", {}).values() for entry in entries]
-    return {int(entry["pid"]) for entry in [*found.get("write", {}).values(), *read]}
+    return {
+        "write": {path: one for path, one in write.items() if not _is_stranger(one)},
+        "read": {path: readers for path, readers in kept.items() if readers},
+    }, gone
 
 
 def _is_stranger(entry: dict[str, Any]) -> bool:

@@ -25,6 +25,10 @@ LAST_S = 20.0
 """Seconds that the end of a stage waits for the tracker before it leaves the rest to the flow."""
 
 
+HANGING_S = 20.0
+"""Seconds more that a call which hangs holds the end of a stage."""
+
+
 @dataclass
 class LiveCurve:
     """Sends metrics in bundles; a tracker that fails never stops the training.
@@ -59,7 +63,7 @@ class LiveCurve:
             self._ending = True
             self._wake.notify()
         if self._thread:
-            self._thread.join(2 * LAST_S)  # a call that hangs does not hold the stage
+            self._thread.join(LAST_S + HANGING_S)
         if self._journal:
             self._journal.close()
 

@@ -8,30 +8,27 @@ import json
 import os
 import platform
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from drilled import Drilled, kill, make_project, wait_for
+from drilled import Drilled, make_project
+from servers import PrefectServer
 
-from flows.ui import HOST, free_port, stop
+from flows.ui import free_port
 
 REPETITIONS = int(os.environ.get("TUNELINE_DRILLS", "0"))
 TABLE = os.environ.get("TUNELINE_DRILLS_TABLE")
-PREFECT = (sys.executable, "-m", "prefect")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave drills out unless they were asked for: a run of them takes the better part of an hour."""
+    """Leave drills out unless they were asked for: all of them take the better part of an hour."""
     if REPETITIONS:
         return
-    left_out = [
-        i for i in items if i.get_closest_marker("drill") and not i.get_closest_marker("slow")
-    ]
+    drills = [item for item in items if item.get_closest_marker("drill")]
+    left_out = [item for item in drills if not item.get_closest_marker("slow")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 
@@ -51,66 +48,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of one Prefect server for all drills that do not disturb it."""
     with PrefectServer(tmp_path_factory.mktemp("prefect"), free_port(0)) as api:
         yield api
-
-
-class PrefectServer:
-    """A Prefect server with a database in `folder`; `restart` kills it and starts it again."""
-
-    def __init__(self, folder: Path, port: int, **env: str) -> None:
-        self.folder, self.port = folder, port
-        self.api = f"http://{HOST}:{port}/api"
-        self.env = {
-            **os.environ,
-            "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_HOME": str(folder),
-            **env,
-        }
-        self.env.pop("PREFECT_API_URL", None)
-        self.child: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> str:
-        self.start()
-        return self.api
-
-    def __exit__(self, *_: object) -> None:
-        self.halt()
-
-    def start(self) -> None:
-        from urllib.error import URLError
-        from urllib.request import urlopen
-
-        def up() -> bool:
-            try:
-                with urlopen(f"{self.api}/health", timeout=5):
-                    return True
-            except (URLError, OSError):
-                return False
-
-        words = (*PREFECT, "server", "start", "--host", HOST, "--port", str(self.port))
-        with (self.folder / "server.log").open("ab") as log:
-            self.child = subprocess.Popen(
-                words,
-                cwd=self.folder,
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        wait_for(up, f"no server: see {self.folder}/server.log", self.child)  # type: ignore[arg-type]
-
-    def halt(self) -> None:
-        if self.child:
-            stop(self.child)
-
-    def kill(self) -> None:
-        import psutil
-
-        assert self.child is not None
-        below = psutil.Process(self.child.pid).children(recursive=True)
-        kill(self.child.pid, *(process.pid for process in below))
-        self.child.wait(30)
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,7 @@ class Drilled:
         (self.root / "drill").mkdir(exist_ok=True)
         return self.root / "drill" / name
 
-    def wait_here(self, stage: str, beside: "subprocess.Popen[str] | None" = None) -> int:
+    def wait_here(self, stage: str, beside: "subprocess.Popen[Any] | None" = None) -> int:
         """Wait until a stage is at its place; return its process."""
         mark = self.knob(f"{stage}.here")
         wait_for(mark.exists, f"{stage} does not come to its place", beside)
@@ -159,7 +159,7 @@ def need_no_step_again(drilled: Drilled, before: int) -> None:
 def wait_for(
     true: Callable[[], bool],
     otherwise: str,
-    beside: "subprocess.Popen[str] | None" = None,
+    beside: "subprocess.Popen[Any] | None" = None,
     seconds: float = PATIENCE_S,
 ) -> None:
     """Wait until something is so; fail if it never is, or if the process `beside` ends first."""

@@ -39,11 +39,10 @@ def test_a_limit_on_the_size_of_files(drilled: Drilled, untouched: State) -> Non
 
 
 def test_a_full_disk(drilled: Drilled, untouched: State, tmp_path: Path) -> None:
-    """A real file system of 8 MB (tmpfs in a user's own namespace) that holds all of the project."""
+    """A real file system of 8 MB that holds all of it (tmpfs in a user's own namespace)."""
     inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
-    if subprocess.run(
-        [*inside, "mount -t tmpfs none /mnt"], capture_output=True, check=False
-    ).returncode:
+    tried = [*inside, "mount -t tmpfs none /mnt"]
+    if subprocess.run(tried, capture_output=True, check=False).returncode:
         pytest.skip("this system lets no user make a mount namespace of his own")
     kept = tmp_path / "kept"
     shutil.copytree(drilled.root, kept, symlinks=True)

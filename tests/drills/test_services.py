@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import PREFECT, PrefectServer
 from drilled import (
     REPOSITORY,
     Drilled,
@@ -21,8 +19,9 @@ from drilled import (
     need_same,
     wait_for,
 )
+from servers import PREFECT, MlflowServer, PrefectServer
 
-from flows.ui import HOST, free_port
+from flows.ui import free_port
 
 pytestmark = pytest.mark.drill
 
@@ -37,43 +36,6 @@ deployments:
     parameters: {{recipe: toy}}
     work_pool: {{name: {pool}}}
 """
-
-
-class MlflowServer:
-    """An MLflow server on a project's own store, to be killed and started again."""
-
-    def __init__(self, drilled: Drilled) -> None:
-        self.drilled, self.port = drilled, free_port(0)
-        self.address = f"http://{HOST}:{self.port}"
-        self.child: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        from urllib.error import URLError
-        from urllib.request import urlopen
-
-        def up() -> bool:
-            try:
-                with urlopen(f"{self.address}/health", timeout=5):
-                    return True
-            except (URLError, OSError):
-                return False
-
-        root = self.drilled.root
-        words = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(self.port)]
-        words += ["--backend-store-uri", f"sqlite:///{root}/mlflow/mlflow.db", "--workers", "1"]
-        words += ["--artifacts-destination", (root / "mlflow" / "artifacts").as_uri()]
-        env = self.drilled.env | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        with (root / ".tuneline" / "mlflow.log").open("ab") as log:
-            self.child = subprocess.Popen(
-                words, cwd=root.parent, env=env, stdout=log, stderr=log, start_new_session=True
-            )
-        wait_for(up, "the MLflow server does not come up")
-
-    def kill(self) -> None:
-        assert self.child is not None
-        below = psutil.Process(self.child.pid).children(recursive=True)
-        kill(self.child.pid, *(process.pid for process in below))
-        self.child.wait(30)
 
 
 @pytest.fixture
@@ -227,7 +189,7 @@ def test_the_worker_and_its_flow_are_killed(
     drilled.halt("train", "35")
     with worker(drilled, pool, "first") as first:
         flow_run = start_run(drilled)
-        drilled.wait_here("train", first)  # type: ignore[arg-type]
+        drilled.wait_here("train", first)
         kill(
             first.pid,
             *(
@@ -250,7 +212,7 @@ def test_the_worker_and_its_flow_are_killed(
             wait_for(
                 lambda: state_of(drilled, flow_run) in ("COMPLETED", "FAILED", "CRASHED"),
                 "the retried run does not end",
-                second,  # type: ignore[arg-type]
+                second,
             )
     need_same(drilled, untouched)
     need_once(drilled)
