@@ -113,7 +113,8 @@ class LiveCurve:
                     self._broken = True
                     self.events.note(f"the live curve is not recorded: {error}")
                 elif not away:
-                    self.events.note(f"MLflow does not answer; the curve is kept here: {error}")
+                    told = str(error).partition(": ")[0][:120]
+                    self.events.note(f"MLflow does not answer; the curve is kept here: {told}")
                 away = True
             if ending and not (away and time.monotonic() < deadline):
                 return

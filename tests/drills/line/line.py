@@ -90,12 +90,13 @@ def register(context: RunContext) -> None:
     from flows.store import client
 
     store = client()
+    store.log_text(context.run, "what it was made of\n", "lineage/made.txt")
     before = champion(NAME)
     if not store.search_registered_models(f"name = '{NAME}'"):
         store.create_registered_model(NAME)
     known = [v for v in store.search_model_versions(f"name = '{NAME}'") if v.run_id == context.run]
     if not known:
-        source = (context.root / "data").as_uri()
+        source = f"{store.get_run(context.run).info.artifact_uri}/lineage"
         tags = {"model.sha256": "0" * 64}
         known = [store.create_model_version(NAME, source, context.run, tags)]
     number = str(known[0].version)
@@ -104,7 +105,6 @@ def register(context: RunContext) -> None:
         place(context.root, "register", "alone")
         store.set_registered_model_alias(NAME, CHALLENGER, number)
     swap(NAME, before, number, "gate")
-    store.log_text(context.run, "what it was made of\n", "lineage/made.txt")
 
 
 def fill(root: Path, folder: Path) -> None:
