@@ -1,12 +1,13 @@
 """The line as a Prefect flow: one task a stage, made from dvc.yaml when it runs."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
 from uuid import UUID
 
+from httpx import HTTPError
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -18,7 +19,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.child import StageFailedError, allow_all, run_stage, stop_all
+from flows.child import StageFailedError, Tell, allow_all, run_stage, stop_all
 from flows.dvc_state import heal
 from flows.environment import find_root, prepare
 from flows.graph import Stage, read_graph
@@ -68,28 +69,43 @@ def bring_up_to_date(stage: Stage, root: Path, run: str, force: bool) -> State[A
     from flows.patience import patiently
 
     tell = get_run_logger().info
-    with slot(stage):
+    with slot(stage, tell):
         outcome = run_stage(stage, root, run, force=force, tell=tell)
     patiently(lambda: enter(stage, root, run, outcome), tell)
     return Completed(name=STATES[outcome], message=f"DVC: {outcome}")
 
 
 @contextmanager
-def slot(stage: Stage) -> Iterator[None]:
+def slot(stage: Stage, tell: Tell) -> Iterator[None]:
     """Hold the accelerator for a stage that wants it: one stage of this line at a time.
 
     Where the server has the global limit `gpu`, other lines wait for it too. Without a GPU the
     cores take its place: two torch processes on them slow each other many times over.
     """
+    from flows.patience import patiently
+
     if not stage.options.gpu:
         yield
         return
     with ACCELERATOR:
-        with get_client(sync_client=True) as client:
-            limits = {limit.name for limit in client.read_global_concurrency_limits()}
-        held = concurrency("gpu", occupy=1, lease_duration=LEASE_S)
-        with held if "gpu" in limits else nullcontext():
+        held = patiently(take_gpu, tell)
+        try:
             yield
+        finally:
+            try:
+                held.close()
+            except HTTPError as error:  # the work is done; the lease ends by itself
+                tell(f"the GPU slot could not be given back: {error}")
+
+
+def take_gpu() -> ExitStack:
+    """Hold the global limit `gpu` where the server has it; closing what is returned ends that."""
+    with get_client(sync_client=True) as client:
+        limits = {limit.name for limit in client.read_global_concurrency_limits()}
+    held = ExitStack()
+    if "gpu" in limits:
+        held.enter_context(concurrency("gpu", occupy=1, lease_duration=LEASE_S))
+    return held
 
 
 def enter(stage: Stage, root: Path, run: str, outcome: Outcome) -> None:
@@ -197,10 +213,11 @@ def open_run(root: Path, stages: list[Stage], settings: Recipe) -> str:
             return tracking.open_run(root, record, settings)
 
     run = patiently(opened, tell)
-    close_before(before, run, flow_run_id)
-    close_dead(root, recipe, tell)
+    patiently(lambda: close_before(before, run, flow_run_id), tell)
+    patiently(lambda: close_dead(root, recipe, tell), tell)
     with get_client(sync_client=True) as client:
-        client.update_flow_run(UUID(flow_run_id), tags=identity(root, recipe, run))
+        tags = identity(root, recipe, run)
+        patiently(lambda: client.update_flow_run(UUID(flow_run_id), tags=tags), tell)
     return run
 
 
@@ -228,7 +245,8 @@ def close_run(root: Path, recipe: str, run: str, status: Status) -> None:
         patiently(close, tell)
         with open_record(root, recipe, "prefect") as record:
             record.status = status
-        create_table_artifact(key="lineage", table=lineage_table(root, recipe))
+        table = lineage_table(root, recipe)
+        patiently(lambda: create_table_artifact(key="lineage", table=table), tell)
         return
     try:
         with open_record(root, recipe, "prefect") as record:

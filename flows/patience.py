@@ -1,10 +1,13 @@
-"""Waiting for a tracker that does not answer: its answer is needed, and hours of work are done."""
+"""Waiting for a server that does not answer: its answer is needed, and hours of work are done."""
 
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from httpx import HTTPError, HTTPStatusError
 from mlflow.exceptions import MlflowException
+
+from flows.progress import MARK
 
 T = TypeVar("T")
 
@@ -16,7 +19,7 @@ NO_ANSWER = ("API request to", "OperationalError", "InterfaceError")
 
 
 def passes(error: BaseException) -> bool:
-    """Say whether a fault of the tracker may be gone at the next try: nobody answers, or is busy.
+    """Say whether a fault of MLflow or Prefect may be gone at the next try: nobody answers.
 
     What it refuses (no such run, a wrong name) stays refused.
     """
@@ -24,7 +27,9 @@ def passes(error: BaseException) -> bool:
         inner = error.error_code == "INTERNAL_ERROR"
         away = any(word in str(error.message) for word in NO_ANSWER)
         return error.error_code in PASSING or (inner and away)
-    return isinstance(error, ConnectionError | TimeoutError)
+    if isinstance(error, HTTPStatusError):
+        return error.response.status_code >= 500
+    return isinstance(error, ConnectionError | TimeoutError | HTTPError)
 
 
 def patiently(
@@ -33,7 +38,7 @@ def patiently(
     limit_s: float = LIMIT_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """Return what `call` returns, tried again with growing pauses while the tracker is away.
+    """Return what `call` returns, tried again with growing pauses while a server is away.
 
     `limit_s` bounds the sum of the pauses. `call` must not mind to be called twice.
     """
@@ -41,11 +46,11 @@ def patiently(
     while True:
         try:
             return call()
-        except (MlflowException, OSError) as error:
+        except (MlflowException, HTTPError, OSError) as error:
             if not passes(error) or waited + pause > limit_s:
                 raise
-            first = str(error).splitlines()[0][:160]
-            tell(f"MLflow does not answer, next try in {pause:.0f} s: {first}")
+            first = (str(error) or type(error).__name__).splitlines()[0][:160]
+            tell(f"{MARK}no answer, next try in {pause:.0f} s: {first}")
         sleep(pause)
         waited += pause
         pause = min(2 * pause, LONGEST_S)
