@@ -22,7 +22,7 @@ REPOSITORY = HERE.parents[1]
 STAGES = ("ingest", "fetch", "train", "gate", "register")
 STEPS_OF_TRAINING = 60
 OURS = ("MLFLOW_", "PREFECT_", "TUNELINE_")
-PATIENCE_S = 300.0
+PATIENCE_S = float(os.environ.get("TUNELINE_DRILLS_PATIENCE", "300"))
 """How long a drill waits for what must come: a busy machine is no fault of the line."""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drilled import Drilled, need_no_step_again, need_once, need_same
+from drilled import PATIENCE_S, Drilled, need_no_step_again, need_once, need_same
 
 pytestmark = pytest.mark.drill
 
@@ -125,7 +125,7 @@ def test_the_clock_jumps(jump: str, drilled: Drilled, untouched: State) -> None:
     drilled.wait_here("train", line)
     clock.write_text(jump)
     drilled.go_on("train")
-    assert line.wait(300) == 0
+    assert line.wait(PATIENCE_S) == 0
     for name in list(drilled.extra):
         if name == "LD_PRELOAD" or name.startswith("FAKETIME"):
             del drilled.extra[name]
