@@ -63,7 +63,7 @@ def run_stage(stage: Stage, root: Path, run: str, *, force: bool, tell: Tell) ->
         record.faults.pop(stage.name, None)
         record.begun.add(stage.name)
     if force:
-        forget(root, stage.name, stage.recipe)
+        forget(root, stage.recipe, stage.name)
     outcome = _repro(stage, root, run, force, tell)
     if outcome == "restored":
         from flows.intact import forget_damaged
@@ -72,7 +72,7 @@ def run_stage(stage: Stage, root: Path, run: str, *, force: bool, tell: Tell) ->
             tell(f"{damaged} in the cache is damaged: thrown away, {stage.name} runs again")
             outcome = _repro(stage, root, run, True, tell)
     keep_lock(root)
-    forget(root, stage.name, stage.recipe)
+    forget(root, stage.recipe, stage.name)
     return outcome
 
 

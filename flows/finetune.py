@@ -22,6 +22,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.child import StageFailedError, Tell, allow_all, run_stage, stop_all
 from flows.dvc_state import heal
 from flows.environment import find_root, prepare
+from flows.finished import forget
 from flows.graph import Stage, read_graph
 from flows.locked import locked_hashes
 from flows.recipe import Recipe, load_recipe
@@ -245,6 +246,7 @@ def close_run(root: Path, recipe: str, run: str, status: Status) -> None:
         patiently(close, tell)
         with open_record(root, recipe, "prefect") as record:
             record.status = status
+        forget(root, recipe)
         table = lineage_table(root, recipe)
         patiently(lambda: create_table_artifact(key="lineage", table=table), tell)
         return

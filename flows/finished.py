@@ -51,8 +51,8 @@ def take_back(root: Path, name: str, recipe: str, key: str, out: Path) -> bool:
     return True
 
 
-def forget(root: Path, name: str, recipe: str) -> None:
-    """Throw away what was kept of a stage."""
+def forget(root: Path, recipe: str, name: str = "") -> None:
+    """Throw away what was kept of a stage, or of all stages of a recipe."""
     shutil.rmtree(_folder(root, name, recipe), ignore_errors=True)
 
 

@@ -149,7 +149,7 @@ def test_what_was_finished_is_taken_back_for_the_same_call_only(toy: Toy) -> Non
     assert is_intact(out)
     (root / ".tuneline/finished/toy/train/artefact/weights").write_text("touched")
     assert not take_back(root, "train", "toy", key, out), "damaged"
-    forget(root, "train", "toy")
+    forget(root, "toy", "train")
     assert not take_back(root, "train", "toy", key, out)
     assert key_of(root, "register", "toy", sections, "registration") is None
 
