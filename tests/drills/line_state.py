@@ -73,9 +73,14 @@ def registry() -> dict[str, Any]:
     return {
         "registered": names,
         "versions": [(str(v.version), v.status) for v in versions],
-        "aliases": dict(store.get_registered_model(NAME).aliases) if NAME in names else {},
+        "aliases": aliases(store) if NAME in names else {},
         "moves": [(m.before, m.to, m.why) for m in moves(NAME)] if NAME in names else [],
     }
+
+
+def aliases(store: Any) -> dict[str, int]:
+    found = store.get_registered_model(NAME).aliases  # a database gives numbers, a server words
+    return {alias: int(version) for alias, version in found.items()}
 
 
 def prefect(record: Any) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def test_a_full_disk(drilled: Drilled, untouched: State, tmp_path: Path) -> None
     mount -t tmpfs -o size=8m none {drilled.root} && cp -a {kept}/. {drilled.root}/ &&
     cd {drilled.root} && dd if=/dev/zero of={drilled.root}/ballast bs=64k count=60 2>/dev/null;
     {sys.executable} -m flows.cli run toy; code=$?
-    rm -f ballast drill/fill
+    rm -f ballast drill/fill {kept}/drill/fill
     cp -a {drilled.root}/. {kept}/
     exit $code
     """
