@@ -33,7 +33,7 @@ def automation() -> AutomationCore:
         within=timedelta(seconds=SILENT_S),
     )
     told = f"no heartbeat for {SILENT_S} s: its process or machine is gone"
-    action = ChangeFlowRunState(state=StateType.CRASHED, message=told)
+    action = ChangeFlowRunState(state=StateType.CRASHED, name=None, message=told, force=False)
     return AutomationCore(name=NAME, trigger=trigger, actions=[action])
 
 

@@ -198,8 +198,8 @@ def test_the_worker_and_its_flow_are_killed(
                 if "line.py" not in " ".join(p.cmdline())
             ),
         )
+    drilled.go_on("train")  # the stage was told by the kernel that DVC is gone: it ends by itself
     drilled.wait_until_gone()
-    drilled.go_on("train")
     retried = drilled.run(*PREFECT, "flow-run", "retry", flow_run)
     if retried.returncode:  # nobody has told the server yet that it has died
         assert (
