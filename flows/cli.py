@@ -14,6 +14,7 @@ from flows.batch_predict import batch_predict
 from flows.compare import command as compare
 from flows.data_cli import data
 from flows.doctor import doctor
+from flows.dvc_state import heal
 from flows.environment import find_root, prepare
 from flows.export_for import command as export_for
 from flows.graph import changed_stages, read_graph
@@ -85,14 +86,16 @@ def run(
         add_to_line(root, recipe)
     load_recipe(root, recipe)
     console = Console()
+    for healed in heal(root):
+        console.print(f"  {healed}", style="yellow", soft_wrap=True)
     forced = known_stages(root, recipe, force or [])
     changed = changed_stages(root, recipe)
-    if not changed and not forced:
+    if not changed and not forced and not was_cut_off(root, recipe):
         console.print(f"{recipe}: nothing has changed, nothing to do\n")
         close_left_open(root, recipe)
         show(gather(root, recipe), console, details=False)
         return
-    told = ", ".join(dict.fromkeys([*changed, *forced]))
+    told = ", ".join(dict.fromkeys([*changed, *forced])) or "closing the run that was cut off"
     console.print(f"{recipe}: to do: {told}", highlight=False)
     from flows.data_accept import to_accept_first
 
@@ -141,6 +144,12 @@ def known_stages(root: Path, recipe: str, names: list[str]) -> list[str]:
     """Return `names` if the graph has them all, else raise `RecipeError`."""
     stages = {stage.name: stage.name for stage in read_graph(root, recipe)} if names else {}
     return [choose("stage", name, stages, RecipeError) for name in names]
+
+
+def was_cut_off(root: Path, recipe: str) -> bool:
+    """Say whether a flow on this recipe has not come to its end: only a flow can close its run."""
+    record = read_record(root, recipe)
+    return bool(record and record.door == "prefect" and record.status == "running")
 
 
 def close_left_open(root: Path, recipe: str) -> None:

@@ -1,13 +1,15 @@
 """The line as a Prefect flow: one task a stage, made from dvc.yaml when it runs."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
 from uuid import UUID
 
+from httpx import HTTPError
 from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
@@ -19,8 +21,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.alerts import on_done, on_failed
 from flows.backoff import JITTER, delays
-from flows.child import StageFailedError, run_stage, stop_all
+from flows.child import StageFailedError, Tell, allow_all, run_stage, stop_all
+from flows.dvc_state import heal
 from flows.environment import find_root, prepare
+from flows.finished import forget
 from flows.graph import Stage, changed_stages, read_graph
 from flows.locked import locked_hashes
 from flows.operation import OperationSettings
@@ -47,6 +51,12 @@ class LineFailedError(Exception):
 
 ACCELERATOR = Lock()
 STATES: dict[Outcome, str] = {"ran": "Ran", "restored": "Restored", "cached": "Skipped"}
+LEASE_S = 60.0
+"""A flow that has died gives the accelerator back after this, the least that Prefect takes."""
+
+SHORT_S = 30.0
+"""How long the end of a failed run waits for MLflow: the next start closes what stays open."""
+
 MLFLOW_STATUS: dict[Status, str] = {"finished": "FINISHED", "failed": "FAILED"}
 
 
@@ -67,30 +77,48 @@ def bring_up_to_date(
 
     `settled` says that DVC has been asked already, and nothing before this stage can change.
     """
+    from flows.patience import patiently
+
     tell = get_run_logger().info
     outcome: Outcome = "cached"
     if not settled:
-        with slot(stage):
+        with slot(stage, tell):
             outcome = run_stage(stage, root, run, force=force, tell=tell)
-    enter(stage, root, run, outcome)
+    patiently(lambda: enter(stage, root, run, outcome), tell)
     return Completed(name=STATES[outcome], message=f"DVC: {outcome}")
 
 
 @contextmanager
-def slot(stage: Stage) -> Iterator[None]:
+def slot(stage: Stage, tell: Tell) -> Iterator[None]:
     """Hold the accelerator for a stage that wants it: one stage of this line at a time.
 
     Where the server has the global limit `gpu`, other lines wait for it too. Without a GPU the
     cores take its place: two torch processes on them slow each other many times over.
     """
+    from flows.patience import patiently
+
     if not stage.options.gpu:
         yield
         return
     with ACCELERATOR:
-        with get_client(sync_client=True) as client:
-            limits = {limit.name for limit in client.read_global_concurrency_limits()}
-        with concurrency("gpu", occupy=1) if "gpu" in limits else nullcontext():
+        held = patiently(take_gpu, tell)
+        try:
             yield
+        finally:
+            try:
+                held.close()
+            except HTTPError as error:  # the work is done; the lease ends by itself
+                tell(f"the GPU slot could not be given back: {error}")
+
+
+def take_gpu() -> ExitStack:
+    """Hold the global limit `gpu` where the server has it; closing what is returned ends that."""
+    with get_client(sync_client=True) as client:
+        limits = {limit.name for limit in client.read_global_concurrency_limits()}
+    held = ExitStack()
+    if "gpu" in limits:
+        held.enter_context(concurrency("gpu", occupy=1, lease_duration=LEASE_S))
+    return held
 
 
 def enter(stage: Stage, root: Path, run: str, outcome: Outcome) -> None:
@@ -142,11 +170,14 @@ def finetune(recipe: RecipeName, force: list[StageName] | None = None) -> State[
 
 def bring_line(root: Path, recipe: str, force: set[str]) -> State[Any]:
     """Run every stage that is not up to date, as one MLflow run."""
+    for healed in heal(root):
+        get_run_logger().warning(healed)
     settings = load_recipe(root, recipe)
     stages = read_graph(root, recipe)
     settled = up_to_date(stages, set(changed_stages(root, recipe)) | force)
-    run = open_run(root, recipe, settings)
+    run = open_run(root, stages, settings)
     status: Status = "failed"
+    allow_all()
     try:
         futures = submit(stages, root, run, force, settled)
         wait(list(futures.values()))
@@ -214,25 +245,82 @@ def up_to_date(stages: list[Stage], changed: set[str]) -> set[str]:
     return settled
 
 
-def open_run(root: Path, recipe: str, settings: Recipe) -> str:
-    """Open the one MLflow run of this flow run, the same again when the flow run is retried."""
+def open_run(root: Path, stages: list[Stage], settings: Recipe) -> str:
+    """Open the one MLflow run of this flow run: the same again when the flow run is retried, and
+    when another flow run goes on with what a crash has left.
+    """
     from flows import tracking
+    from flows.left_over import close_before, close_dead, may_go_on
+    from flows.patience import patiently
 
+    tell = get_run_logger().info
+    flow_run_id, recipe = str(flow_run.id), stages[0].recipe
     before = read_record(root, recipe)
-    flow_run_id = str(flow_run.id)
-    with open_flow_record(root, recipe, flow_run_id) as record:
-        run = tracking.open_run(root, record, settings)
-    if before and before.status == "running" and before.mlflow_run_id not in (None, run):
-        tracking.close_run(str(before.mlflow_run_id), "KILLED")
+    goes_on = may_go_on(root, stages, before)
+    with open_flow_record(root, recipe, flow_run_id, goes_on=goes_on):
+        pass  # written before MLflow is asked: what is begun there can be found again
+
+    def opened() -> str:
+        with open_record(root, recipe, "prefect") as record:
+            return tracking.open_run(root, record, settings)
+
+    run = patiently(opened, tell)
+    patiently(lambda: close_before(before, run, flow_run_id), tell)
+    patiently(lambda: close_dead(root, recipe, tell), tell)
     with get_client(sync_client=True) as client:
-        client.update_flow_run(UUID(flow_run_id), tags=[f"recipe:{recipe}", f"mlflow:{run}"])
+        tags = identity(root, recipe, run)
+        patiently(lambda: client.update_flow_run(UUID(flow_run_id), tags=tags), tell)
     return run
 
 
-def close_run(root: Path, recipe: str, run: str, status: Status) -> None:
-    """End the MLflow run and the record alike."""
-    from flows import tracking
+def identity(root: Path, recipe: str, run: str) -> list[str]:
+    """Return the tags by which Prefect names recipe, MLflow run and git commit."""
+    record = read_record(root, recipe)
+    commit = record.git.commit if record else None
+    return [f"recipe:{recipe}", f"mlflow:{run}", *([f"git:{commit}"] if commit else [])]
 
-    with open_record(root, recipe, "prefect") as record:
-        record.status = status
-    tracking.close_run(run, MLFLOW_STATUS[status])
+
+def close_run(root: Path, recipe: str, run: str, status: Status) -> None:
+    """End the MLflow run, the record and Prefect's page of hashes alike.
+
+    The record of a run that went well says so last: where MLflow cannot be told, the next start
+    finds the run unfinished and closes it. The end of a failed run hides no fault of its stages.
+    """
+    from flows import tracking
+    from flows.patience import patiently
+
+    def close() -> None:
+        tracking.close_run(run, MLFLOW_STATUS[status])
+
+    tell = get_run_logger().info
+    if status == "finished":
+        patiently(close, tell)
+        with open_record(root, recipe, "prefect") as record:
+            record.status = status
+        forget(root, recipe)
+        table = lineage_table(root, recipe)
+        patiently(lambda: create_table_artifact(key="lineage", table=table), tell)
+        return
+    try:
+        with open_record(root, recipe, "prefect") as record:
+            record.status = status
+        patiently(close, tell, SHORT_S)
+    except tracking.FAULTS as error:
+        tell(f"the next start closes MLflow run {run}, which cannot be told now: {error}")
+
+
+def lineage_table(root: Path, recipe: str) -> list[dict[str, str]]:
+    """Return a row for each stage: how it went, DVC's hash of its output, the run that made it."""
+    record, locked = read_record(root, recipe), locked_hashes(root, recipe)
+    if record is None:
+        return []
+    return [
+        {
+            "stage": name,
+            "outcome": stage.outcome,
+            "artefact": STEPS[name].output,
+            "dvc": locked.get(name, ""),
+            "made by": stage.made_by or str(record.mlflow_run_id),
+        }
+        for name, stage in record.stages.items()
+    ]
