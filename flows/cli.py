@@ -53,10 +53,10 @@ app.command("verify-resume")(verify_resume)
 app.command("judge")(judge)
 app.command("retrain")(retrain)
 app.command("export-for")(export_for)
-for command in (promote, rollback, lineage, reproduce):
-    app.command()(command)
-for command in (up, down, deploy, status, gc):
-    app.command()(command)
+for of_registry in (promote, rollback, lineage, reproduce):
+    app.command()(of_registry)
+for of_servers in (up, down, deploy, status, gc):
+    app.command()(of_servers)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 
 
