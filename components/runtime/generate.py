@@ -55,7 +55,7 @@ def generate(
     if not prompt:
         raise ModelError("the prompt has no tokens", fix="give at least one token to start from")
     random = np.random.default_rng(generation.seed)
-    seen = list(prompt)
+    seen = first_seen(model, prompt)
     step: Sequence[int] = prompt
     past: Any = None
     for _ in range(generation.max_new_tokens):
@@ -66,6 +66,15 @@ def generate(
         yield token
         seen.append(token)
         step = [token]
+
+
+def first_seen(model: object, prompt: Sequence[int]) -> list[int]:
+    """Return what counts as seen before the first new token: the prompt.
+
+    An encoder-decoder has an attribute of this name instead: its source is read, not written, and
+    transformers' repetition penalty is about what the decoder has written.
+    """
+    return list(getattr(model, "first_seen", prompt))
 
 
 def choose_token(

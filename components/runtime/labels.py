@@ -24,6 +24,8 @@ def label_ids(
     The end-of-sequence token is left out, as in training's choices. Raises `ModelError` where the
     template writes the conversation differently once the answer is there.
     """
+    if model.source_apart:
+        return [tuple(model.encode(label, add_special_tokens=False)) for label in labels]
     prompt = model.render(conversation)
     found = []
     for label in labels:

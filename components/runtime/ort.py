@@ -156,8 +156,8 @@ class OrtLM:
             return [(i, row[most - keep[i] :]) for i, row in zip(group, logits, strict=True)]
 
         batches = _batches(rows, MAX_BATCH_TOKENS if past is None else 0)
-        side_by_side = 1 if self.device == "cuda" else max(1, cpus() // self.threads)
-        for found in _side_by_side(run, batches, side_by_side):
+        workers = 1 if self.device == "cuda" else max(1, cpus() // self.threads)
+        for found in side_by_side(run, batches, workers):
             yield from found
 
     def select(self, past: Any, rows: Sequence[int]) -> Cache:
@@ -252,7 +252,7 @@ class OrtLM:
         return onnxruntime.OrtValue.ortvalue_from_numpy(array, self.device, 0)
 
 
-def _side_by_side(
+def side_by_side(
     run: Callable[[list[int]], Any], batches: Iterable[list[int]], workers: int
 ) -> Iterator[Any]:
     """Yield `run` of every batch, in order; few results wait at a time, as logits are large."""
