@@ -5,7 +5,7 @@ same tokens behind the very same others.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -62,8 +62,6 @@ def score_hidden(
 
 def score_of(item: Item, hidden: Hidden, logits: Logits) -> Score:
     """Return the score of one text from the logits [places, vocabulary] of its hidden tokens."""
-    from dataclasses import replace
-
     floor, _ = normalizers(logits)
     count = len(hidden.targets)
     picked: NDArray[Any] = logits[np.arange(count), np.array(hidden.targets)].astype(np.float64)

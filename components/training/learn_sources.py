@@ -26,6 +26,7 @@ DECODERS_ONLY: dict[str, Callable[[TrainingSettings], bool]] = {
     "load_in_4bit": lambda s: s.load_in_4bit,
     "load_in_8bit": lambda s: s.load_in_8bit,
     "lora_top_layers": lambda s: s.lora_top_layers is not None,
+    "init_lora_weights: pissa": lambda s: s.pissa,
     "fsdp": lambda s: s.fsdp,
     "loss_type": lambda s: s.of_pairs,
     "distillation": lambda s: s.distillation is not None,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from made_encoders import LABELS, random_bert
+from made_masked import random_masked, random_masked_adapter
 from made_random_classifier import random_classifier
 from made_seq2seq import Exported
 from test_register import predict_elsewhere, run_register
@@ -46,6 +47,17 @@ def test_a_classifier_comes_back_and_gives_its_labels(
     assert answers == [alone.answer(text) for text in texts]
     assert set(answers) <= set(LABELS)
     assert predict_elsewhere(toy_here, tmp_path, "models:/toy-model/1") == answers[:1]
+
+
+def test_a_masked_model_comes_back_and_fills_what_is_hidden(toy_here: Toy, tmp_path: Path) -> None:
+    import mlflow
+
+    base = random_masked(tmp_path / "base")
+    files = exported(tmp_path, base, random_masked_adapter(base, tmp_path / "adapter"))
+    run_register(toy_here, files, promote=True)
+    model = mlflow.pyfunc.load_model("models:/toy-model@champion")
+    asked = "What a [MASK]!"
+    assert model.predict([{"text": asked}]) == [open_served(files.variant("fp32")).answer(asked)]
 
 
 def test_an_encoder_decoder_comes_back_and_is_asked_at_the_terminal(

@@ -162,6 +162,18 @@ def test_the_first_steps_are_those_of_a_plain_loop(
     np.testing.assert_allclose(losses[False], plain, atol=1e-4)
 
 
+def test_bf16_stays_near(t5: BaseModelFolder, tokens: Tokens, tmp_path: Path) -> None:
+    losses = []
+    for bf16 in (False, True):
+        trainer = prepare(t5, tokens, settings_of(bf16=bf16), context(tmp_path))
+        trainer.model.train()
+        for number in range(1, 4):
+            trainer.step(number)
+        losses.append([point["loss"] for point in trainer.progress.curve])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=0.03)
+    assert losses[0] != losses[1]
+
+
 def test_accumulated_batches_are_one_batch(
     t5: BaseModelFolder, tokens: Tokens, tmp_path: Path
 ) -> None:
