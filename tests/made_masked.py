@@ -100,8 +100,8 @@ def random_masked_adapter(base: BaseModelFolder, out: Path) -> Adapter:
     from components.model.masked import load_masked
     from components.model.settings import LoraSettings
 
-    tuned = attach_adapter(load_masked(base.model), LoraSettings(lora_r=4), None)
     torch.manual_seed(1)
+    tuned = attach_adapter(load_masked(base.model), LoraSettings(lora_r=4), None)
     for name, weight in tuned.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.2)

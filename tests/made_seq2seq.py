@@ -92,8 +92,8 @@ def random_seq2seq_adapter(base: BaseModelFolder, out: Path) -> Adapter:
     from components.model.seq2seq import load_seq2seq
     from components.model.settings import LoraSettings
 
-    tuned = attach_adapter(load_seq2seq(base.model), LoraSettings(lora_r=4), SEQ_2_SEQ_LM)
     torch.manual_seed(1)
+    tuned = attach_adapter(load_seq2seq(base.model), LoraSettings(lora_r=4), SEQ_2_SEQ_LM)
     for name, weight in tuned.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.2)

@@ -34,7 +34,7 @@ class SourceModel(TextModel):
         return OrtSeq2Seq(self.folder, threads=self.threads, device=self.device)
 
     @property
-    def decodes_together(self) -> bool:  # type: ignore[override]
+    def decodes_together(self) -> bool:
         """Requests are answered one after the other."""
         return False
 

@@ -21,13 +21,13 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
 }
 """The families of a task type; decoders are all others."""
 
-WHAT = {
+WHAT: Mapping[str, str] = {
     CAUSAL_LM: "decoder",
     SEQ_CLS: "encoder that a head for labels is put on here",
     MASKED_LM: "encoder that tells hidden tokens here",
     SEQ_2_SEQ_LM: "encoder-decoder that is trained here",
 }
-READS = {
+READS: Mapping[str, str] = {
     SEQ_CLS: "an encoder: it reads both ways and cannot go on with a text",
     SEQ_2_SEQ_LM: "an encoder-decoder: it reads one text and writes another",
 }
