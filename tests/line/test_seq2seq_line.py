@@ -24,7 +24,7 @@ def seq2seq_line(tmp_path_factory: pytest.TempPathFactory) -> Line:
             "label": {"column": "label", "names": ["good", "fair", "poor"]},
             "template": "mood: {text}",
         },
-        model={"architecture": "t5", "task_type": "SEQ_2_SEQ_LM"},
+        model={"architecture": "t5", "task_type": "SEQ_2_SEQ_LM", "title": "random T5"},
         tokenization={"max_length": 64},
         training={
             "learning_rate": 5e-3,
@@ -82,7 +82,7 @@ def test_the_verdict_promotes_and_the_page_tells(seq2seq_line: Line) -> None:
     assert verdict["promote"], verdict["reasons"]
     samples = [json.loads(s) for s in (seq2seq_line["report"].path / "samples.jsonl").open()]
     assert len(samples) == 3
-    assert "T5ForConditionalGeneration" in (seq2seq_line["report"].path / "report.html").read_text()
+    assert "random T5" in (seq2seq_line["report"].path / "report.html").read_text()
 
 
 def test_the_folder_answers_by_itself(seq2seq_line: Line) -> None:

@@ -83,6 +83,7 @@ def test_every_epoch_hides_other_tokens_of_a_row(
     assert len(list(trainer.rows)) == count
 
 
+@pytest.mark.slow
 def test_it_learns_and_peft_reads_the_folder_by_itself(
     bert: BaseModelFolder, tokens: Tokens, tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ def test_the_loss_is_that_of_transformers_and_padding_adds_nothing(
     assert float(found.detach()) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_accumulated_batches_are_one_batch(
     bert: BaseModelFolder, tokens: Tokens, tmp_path: Path
 ) -> None:

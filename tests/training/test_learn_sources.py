@@ -24,7 +24,13 @@ from components.training.verify_resume import verify_resume
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["t5", "t5-v1.1"])
+KINDS = [
+    pytest.param(True, id="t5"),
+    pytest.param(False, id="t5-v1.1", marks=pytest.mark.slow),
+]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def t5(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> BaseModelFolder:
     return random_t5(tmp_path_factory.mktemp("t5") / "base", tied=request.param)
 
@@ -44,7 +50,7 @@ def context(folder: Path, heard: Heard | None = None) -> Context:
     return Context(folder, folder, events=heard or Heard())
 
 
-@pytest.fixture(scope="module", params=["lora", "full"])
+@pytest.fixture(scope="module", params=["lora", pytest.param("full", marks=pytest.mark.slow)])
 def trained(
     request: pytest.FixtureRequest,
     t5: BaseModelFolder,
@@ -111,6 +117,7 @@ def test_the_loss_is_that_of_transformers_and_padding_adds_nothing(
     assert inputs.tokens == sum(len(row.input_ids) for row in rows)
 
 
+@pytest.mark.slow
 def test_few_logits_at_a_time_are_all_logits(
     t5: BaseModelFolder, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +169,7 @@ def test_the_first_steps_are_those_of_a_plain_loop(
     np.testing.assert_allclose(losses[False], plain, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bf16_stays_near(t5: BaseModelFolder, tokens: Tokens, tmp_path: Path) -> None:
     losses = []
     for bf16 in (False, True):
@@ -174,6 +182,7 @@ def test_bf16_stays_near(t5: BaseModelFolder, tokens: Tokens, tmp_path: Path) ->
     assert losses[0] != losses[1]
 
 
+@pytest.mark.slow
 def test_accumulated_batches_are_one_batch(
     t5: BaseModelFolder, tokens: Tokens, tmp_path: Path
 ) -> None:

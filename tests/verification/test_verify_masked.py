@@ -35,6 +35,8 @@ from components.scoring.tables import read_items, read_scores
 from components.verification.settings import VerificationSettings
 from components.verification.verify import verify
 
+pytestmark = pytest.mark.slow
+
 Inputs = tuple[BaseModelFolder, Tokens, Adapter, Evaluation, Onnx]
 
 
@@ -147,7 +149,6 @@ def test_tasks_are_refused() -> None:
         KINDS["MASKED_LM"].check(settings)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", ENCODERS)
 def test_every_family_is_exported(inputs: Inputs, tmp_path: Path, family: str) -> None:
     base = write_masked(family, tmp_path / "base", inputs[0])

@@ -21,6 +21,8 @@ from components.scoring.tables import read_scores
 from components.verification.settings import VerificationSettings
 from components.verification.verify import SPEED, verify
 
+pytestmark = pytest.mark.slow
+
 Inputs = tuple[BaseModelFolder, Tokens, Adapter, Evaluation, Onnx]
 
 
