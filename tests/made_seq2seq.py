@@ -1,6 +1,8 @@
 """A tiny T5 with random weights as a base artefact, token rows for it, and a random adapter."""
 
+import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +74,37 @@ def pair_row(split: str, index: int) -> dict[str, Any]:
     }
 
 
-def write_seq2seq(folder: Path, *, tied: bool = True) -> Exported:
-    """Write a base, an adapter with random weights, and their export."""
+def random_of(family: str, folder: Path) -> BaseModelFolder:
+    """Write a base artefact of another family (mt5, umt5), with random weights."""
+    import torch
+    from transformers import AutoModelForSeq2SeqLM
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    tokenizer_of = random_t5(folder.with_name("tokenizer"))
+    told = json.loads((tokenizer_of.model / "config.json").read_text(encoding="utf-8"))
+    own = {"model_type", "architectures", "tie_word_embeddings", "feed_forward_proj", "dtype"}
+    torch.manual_seed(0)
+    config = CONFIG_MAPPING[family](**{k: v for k, v in told.items() if k not in own})
+    with BaseModelFolder.write(folder) as draft:
+        AutoModelForSeq2SeqLM.from_config(config).save_pretrained(draft.folder / "model")
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copyfile(tokenizer_of.model / name, draft.folder / "model" / name)
+        draft.facts = {"title": f"random {family}", "task_type": SEQ_2_SEQ_LM}
+    return BaseModelFolder.open(folder)
+
+
+def write_seq2seq(folder: Path, kind: str = "t5") -> Exported:
+    """Write a base, an adapter with random weights, and their export.
+
+    `kind` is t5, t5-v1.1, mt5 or umt5.
+    """
     from components.export.export import export
     from components.export.settings import ExportSettings
 
-    base = random_t5(folder / "base", tied=tied)
+    if kind.startswith("t5"):
+        base = random_t5(folder / "base", tied=kind == "t5")
+    else:
+        base = random_of(kind, folder / "base")
     adapter = random_seq2seq_adapter(base, folder / "adapter")
     settings = ExportSettings(variants=("fp32", "int8", "int4"))
     context = Context(folder, folder / "scratch")

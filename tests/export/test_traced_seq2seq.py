@@ -31,12 +31,15 @@ CPU = torch.device("cpu")
 Made = tuple[Onnx, TorchSeq2Seq]
 
 
-@pytest.fixture(scope="module", params=["t5", pytest.param("t5-v1.1", marks=pytest.mark.slow)])
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("t5-v1.1", "mt5", "umt5")]
+
+
+@pytest.fixture(scope="module", params=["t5", *SLOW])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     if request.param == "t5":
         base, adapter, out = request.getfixturevalue("tiny_seq2seq")
     else:
-        base, adapter, out = write_seq2seq(tmp_path_factory.mktemp("gated"), tied=False)
+        base, adapter, out = write_seq2seq(tmp_path_factory.mktemp("other"), request.param)
     return out, open_tuned(base, adapter, CPU)
 
 
