@@ -7,16 +7,20 @@ EXTRA := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 # taken and not replaced by what another package's range would pull.
 TORCH := $(shell grep '^torch==' constraints.txt)
 
+# Two files of tests at a time, each on one thread: most of a test's time is waiting for others.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
 .PHONY: demo test test-slow golden lint repro ui env clean
 
-demo: env ## set up, then run the main job on real data and a real model
+demo: env ## set up, run the main job on real data and a real model, and ask the champion something
 	$(BIN)/tuneline run sentiment
+	echo "The plot was thin, but I loved every minute of it!" | $(BIN)/tuneline chat sentiment@champion
 
 test: $(VENV)/.test ## set up, then run the tests
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(TESTS) -m "not slow and not gpu"
 
 test-slow: $(VENV)/.test ## the tests that take minutes
-	$(BIN)/python -m pytest -m "slow and not gpu"
+	$(TESTS) -m "slow and not gpu"
 
 golden: $(VENV)/.test ## take this platform's golden loss curves anew
 	$(BIN)/python tests/golden/renew.py

@@ -49,7 +49,7 @@ class Plan:
 
     @property
     def fits(self) -> bool:
-        return self.forecast.memory.needed <= self.room
+        return self.forecast.needed <= self.room
 
 
 def command(
@@ -104,7 +104,7 @@ def make_plan(
     runtime = resident_bytes()  # now that all is imported, and no tensor is held
     expected = forecast(base, tokens, settings, runtime)
     room = room_bytes(pick_device()) if room is None else room
-    if expected.memory.needed > room:
+    if expected.needed > room:
         return Plan(recipe, expected, room, changes(base, tokens, settings, runtime, room))
     if not probe_steps:
         return Plan(recipe, expected, room, [])
@@ -126,7 +126,7 @@ class Steps(Silent):
 
 def refusal(plan: Plan) -> TooLargeError:
     """Return the error that says what was found and what would fit."""
-    needed, room = plan.forecast.memory.needed, plan.room
+    needed, room = plan.forecast.needed, plan.room
     ways = [
         f"training.{', '.join(f'{k}: {json.dumps(v)}' for k, v in change.settings.items())} "
         f"({gb(change.needed)}; {change.price})"
@@ -162,7 +162,9 @@ def memory(plan: Plan) -> Iterator[tuple[str, str, str]]:
     """Yield memory by what holds it, the sum, and what there is."""
     found, parts = plan.forecast, plan.forecast.memory
     rows = f"{found.largest_batch_rows} rows, {found.largest_batch:,} tokens"
-    yield "memory", gb(parts.needed), f"needed on {found.device}, of {gb(plan.room)} there"
+    yield "memory", gb(found.needed), f"needed on {found.device}, of {gb(plan.room)} there"
+    if found.processes > 1:
+        yield "processes", str(found.processes), f"each needs {gb(parts.needed)}"
     yield "  weights", gb(parts.weights), f"{found.parameters / 1e6:,.0f} M, {found.dtype}"
     yield "  adapter", gb(parts.adapter + parts.copies), "and the best and averaged one"
     yield "  gradients", gb(parts.gradients), ""
@@ -195,6 +197,7 @@ def as_dict(plan: Plan, rates: Rates) -> dict[str, Any]:
         "tensors": plan.forecast.memory.tensors,
         "needed": plan.forecast.memory.needed,
     }
+    found["needed_bytes"] = plan.forecast.needed
     seconds = plan.time.seconds if plan.time else None
     return {
         "recipe": plan.recipe,

@@ -9,14 +9,16 @@ from typing import Any
 from components.contracts.errors import ModelError
 from components.export.beside import forget_loading
 from components.export.hushed import hushed
+from components.export.kept_logits import let_readers_keep_fewer
 from components.export.settings import ExportSettings, WeightQuantization
 
 
 def build(model: Path, out: Path, variant: str, settings: ExportSettings) -> None:
     """Write the full-precision model folder `model` as `variant` to the folder `out`.
 
-    The graph returns the logits of every token (not pruned to the last), so that the file shipped
-    is the file whose perplexity is known. Raises `ModelError` with the builder's last words.
+    The graph returns the logits of every token unless told otherwise (not pruned to the last), so
+    that the file shipped is the file whose perplexity is known. Raises `ModelError` with the
+    builder's last words.
     """
     # A cache bounded to the attention window is for genai's own runtime: here caches grow.
     fixed = ["hf_token=false", "windowed_kv_cache=false"]
@@ -40,6 +42,7 @@ def build(model: Path, out: Path, variant: str, settings: ExportSettings) -> Non
         ) from error
     shutil.rmtree(cache, ignore_errors=True)
     _settle(model, out)
+    let_readers_keep_fewer(out / "model.onnx")
 
 
 def quantization_options(variant: str, settings: ExportSettings) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.contracts.artefacts import write_json
 from components.contracts.errors import ModelError
+from components.export.kept_logits import let_readers_keep_fewer
 from components.export.tracing import FILE, Traced, trace
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def write_graph(model: Path, out: Path) -> str | None:
             fix="use a base model whose attention sees all tokens before it",
         )
     trace(decoder(causal), out / FILE)
+    let_readers_keep_fewer(out / FILE)
     write_json(out / "genai_config.json", genai_config(causal))
     head = causal.get_output_embeddings()
     return next((name for name, module in causal.named_modules() if module is head), None)

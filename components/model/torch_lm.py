@@ -40,13 +40,13 @@ class TorchLM:
     def begin(
         self, prefix: Sequence[int], rows: Sequence[Sequence[int]], room: int
     ) -> tuple[Logits, Any]:
-        """See `components.runtime.batch.BatchDecoder.begin`."""
+        """See `components.runtime.generate.Decoder.begin`."""
         from components.model.ragged_reading import begin
 
         return begin(self, prefix, rows, room)
 
     def step(self, tokens: Ids, past: Any) -> tuple[Logits, Any]:
-        """See `components.runtime.batch.BatchDecoder.step`."""
+        """See `components.runtime.generate.Decoder.step`."""
         from components.model.ragged_reading import step
 
         return step(self, tokens, past), past

@@ -12,30 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts.errors import ModelError
-from components.runtime.generate import Generation, choose_token, first_seen
+from components.runtime.generate import Decoder, Generation, choose_token, first_seen
 
 Decode = Callable[[Sequence[int]], str]
 CACHED = 24_576
 """Tokens that the cache of a batch may hold at its end: rows times (prompt and answer)."""
 
 
-class BatchDecoder(Protocol):
+class BatchDecoder(Decoder, Protocol):
     """What batched generation needs of a model."""
-
-    def begin(
-        self, prefix: Sequence[int], rows: Sequence[Sequence[int]], room: int
-    ) -> tuple[NDArray[np.float32], Any]:
-        """Read every row behind the same `prefix`; `room` is how many tokens each may add.
-
-        Returns the logits [rows, vocabulary] behind the last tokens, and a cache of all rows. Rows
-        have one token or more.
-        """
-
-    def step(self, tokens: NDArray[np.int64], past: Any) -> tuple[NDArray[np.float32], Any]:
-        """Read one more token a row, `tokens` [rows]; return logits [rows, vocabulary] and cache.
-
-        `past` is used up: only the cache that comes back may be read from.
-        """
 
     def select(self, past: Any, rows: Sequence[int]) -> Any:
         """Return a cache of the given rows of `past`, in that order."""

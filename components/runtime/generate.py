@@ -11,11 +11,22 @@ from components.contracts.errors import ModelError
 
 
 class Decoder(Protocol):
-    """What generation needs of a model (`components.scoring.lm.CausalLM` has it)."""
+    """What generation needs of a model with a key-value cache."""
 
-    def forward(
-        self, ids: NDArray[np.int64], past: Any = None, *, last_only: bool = False
-    ) -> tuple[NDArray[np.float32], Any]: ...
+    def begin(
+        self, prefix: Sequence[int], rows: Sequence[Sequence[int]], room: int
+    ) -> tuple[NDArray[np.float32], Any]:
+        """Read every row behind the same `prefix`; `room` is how many tokens each may add.
+
+        Returns the logits [rows, vocabulary] behind the last tokens, and a cache of all rows. Rows
+        have one token or more.
+        """
+
+    def step(self, tokens: NDArray[np.int64], past: Any) -> tuple[NDArray[np.float32], Any]:
+        """Read one more token a row, `tokens` [rows]; return logits [rows, vocabulary] and cache.
+
+        `past` is used up: only the cache that comes back may be read from.
+        """
 
 
 @dataclass(frozen=True)
@@ -56,16 +67,15 @@ def generate(
         raise ModelError("the prompt has no tokens", fix="give at least one token to start from")
     random = np.random.default_rng(generation.seed)
     seen = first_seen(model, prompt)
-    step: Sequence[int] = prompt
-    past: Any = None
-    for _ in range(generation.max_new_tokens):
-        logits, past = model.forward(np.array([step], np.int64), past, last_only=True)
-        token = choose_token(logits[0, -1], seen, generation, random)
+    logits, past = model.begin((), [prompt], generation.max_new_tokens)
+    for left in reversed(range(generation.max_new_tokens)):
+        token = choose_token(logits[0], seen, generation, random)
         if token in stop_ids:
             return
         yield token
         seen.append(token)
-        step = [token]
+        if left:
+            logits, past = model.step(np.array([token], np.int64), past)
 
 
 def first_seen(model: object, prompt: Sequence[int]) -> list[int]:
@@ -84,6 +94,8 @@ def choose_token(
     random: np.random.Generator,
 ) -> int:
     """Pick the next token id from `logits` [vocabulary] after the tokens `seen`."""
+    if generation.temperature == 0 and generation.repetition_penalty == 1.0:
+        return int(logits.argmax())
     scores = penalise(logits.astype(np.float64), seen, generation.repetition_penalty)
     if generation.temperature == 0:
         return int(scores.argmax())

@@ -5,11 +5,8 @@ can carry this file along.
 """
 
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts.errors import ModelError
+from components.runtime.grouping import alike, batches, side_by_side
 from components.runtime.session import Device, cpus, open_session
 
 Ids = NDArray[np.int64]
@@ -24,10 +22,17 @@ Logits = NDArray[np.float32]
 
 # ONNX element types (the values of onnx.TensorProto.DataType) that a key-value cache can have.
 ELEMENT_TYPES = {"tensor(float)": 1, "tensor(float16)": 10, "tensor(bfloat16)": 16}
+ROOM = 256
+"""Most free places that a cache gets at once: it grows as answers do, not by what they may be."""
+PIECE = 256
+"""Most tokens of one row that are read at once: in pieces, attention does not compute the half that
+lies ahead of a token, and a long prompt needs less memory."""
 MAX_BATCH_TOKENS = 512
 """Tokens of one run: bounds the logits in memory at 512 × vocabulary × 4 bytes (100 MB at 49k)."""
 
 FEEDS = {"input_ids", "attention_mask", "position_ids"}
+KEEP = "num_logits_to_keep"
+"""The input that says how many places from the end get logits; files without it give all."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +40,17 @@ class Cache:
     """Keys and values by input name, as OrtValues [rows, heads, places, width] on the device.
 
     `lengths` [rows] says how many tokens each row has; they fill its places from the left.
+    `bound` is what a step in place has tied to these values, for the next one.
     """
 
     lengths: Ids
     values: dict[str, Any]
+    bound: Any = None
+
+    @property
+    def places(self) -> int:
+        """How many tokens a row can have here."""
+        return int(next(iter(self.values.values())).shape()[2])
 
     @property
     def rows(self) -> int:
@@ -70,6 +82,7 @@ class OrtLM:
         self.session = open_session(folder / decoder["filename"], self.threads, device)
         self.inputs = {value.name: value for value in self.session.get_inputs()}
         self.past = _past_names(decoder, self.inputs)
+        self.keeps_fewer = KEEP in {v.name for v in self.session.get_overridable_initializers()}
         self.heads, self.head_size = int(decoder["num_key_value_heads"]), int(decoder["head_size"])
         unknown = sorted(self.inputs.keys() - FEEDS - self.past.keys())
         if unknown:
@@ -89,20 +102,20 @@ class OrtLM:
         # The runtime's attention takes several new tokens after a cache in batches of one row only.
         together = ids.shape[0] == 1 or ids.shape[1] == 1 or length == ids.shape[1]
         keep = 1 if last_only else ids.shape[1]
-        logits, after = (self._run if together else self._single)(ids, cache, keep)
+        logits, after = (self._read if together else self._single)(ids, cache, keep)
         return logits.astype(np.float32, copy=False), after
 
     def begin(
         self, prefix: Sequence[int], rows: Sequence[Sequence[int]], room: int
     ) -> tuple[Logits, Cache]:
-        """See `components.runtime.batch.BatchDecoder.begin`; raises `ModelError` as `forward`."""
+        """See `components.runtime.generate.Decoder.begin`; raises `ModelError` as `forward`."""
         tails = list(map(len, rows))
         longest = len(prefix) + max(tails)
         self._check_length(longest)
         # Behind a prefix the rows go one by one, which pays where it is most of what there is.
         shared = len(prefix) >= sum(tails) / len(tails)
         read = self._begin_behind(prefix, rows) if shared else self._begin_padded(prefix, rows)
-        shape = (len(rows), self.heads, longest + room, self.head_size)
+        shape = (len(rows), self.heads, longest + min(room, ROOM), self.head_size)
         logits, kept = np.empty((len(rows), self.vocab_size), np.float32), dict[str, NDArray[Any]]()
         for places, last, cache in read:
             logits[places] = last
@@ -114,10 +127,17 @@ class OrtLM:
         return logits, Cache(len(prefix) + np.array(tails, np.int64), values)
 
     def step(self, tokens: Ids, past: Cache) -> tuple[Logits, Cache]:
-        """See `components.runtime.batch.BatchDecoder.step`; raises `ModelError` as `forward`."""
+        """See `components.runtime.generate.Decoder.step`; raises `ModelError` as `forward`."""
         self._check_length(past.length + 1)
-        logits, after = self._run(tokens[:, None], past, 1, in_place=True)
-        return logits[:, 0].astype(np.float32, copy=False), after
+        if past.length == past.places:
+            past = self._with_room(past)
+        binding = past.bound or self._bind_in_place(past)
+        lengths = past.lengths + 1
+        self._feed(binding, tokens[:, None], past.lengths, lengths)
+        binding.bind_output("logits", "cpu")  # anew: what the last step returned is a view on it
+        self.session.run_with_iobinding(binding)
+        logits = binding.get_outputs()[0].numpy()[:, 0].astype(np.float32, copy=False)
+        return logits, Cache(lengths, past.values, binding)
 
     def _begin_behind(
         self, prefix: Sequence[int], rows: Sequence[Sequence[int]]
@@ -125,21 +145,26 @@ class OrtLM:
         """Yield (places, logits behind the last tokens, cache) of each row behind one prefix."""
         past = self._prefix(prefix) or self._empty(1)
         for place, row in enumerate(rows):
-            logits, cache = self._run(np.asarray([row], np.int64), past, 1)
+            logits, cache = self._read(np.asarray([row], np.int64), past, 1)
             yield [place], logits[:, 0], cache
 
     def _begin_padded(
         self, prefix: Sequence[int], rows: Sequence[Sequence[int]]
     ) -> Iterator[tuple[list[int], Logits, Cache]]:
         """Yield the same for rows read together, padded on the right."""
-        for places in _alike(rows, len(prefix), MAX_BATCH_TOKENS):
+        for places in alike(rows, len(prefix), MAX_BATCH_TOKENS):
             whole = [[*prefix, *rows[place]] for place in places]
+            if len(whole) == 1:
+                logits, cache = self._read(np.array(whole, np.int64), self._empty(1), 1)
+                yield places, logits[:, 0], cache
+                continue
             tails = np.array(list(map(len, whole)), np.int64)
             ids = np.zeros((len(whole), tails.max()), np.int64)
             for row, tokens in zip(ids, whole, strict=True):
                 row[: len(tokens)] = tokens
-            logits, cache = self._run(ids, self._empty(len(whole)), ids.shape[1], tails=tails)
-            yield places, logits[np.arange(len(whole)), tails - 1], cache
+            keep = int(tails.max() - tails.min()) + 1
+            logits, cache = self._run(ids, self._empty(len(whole)), keep, tails=tails)
+            yield places, logits[np.arange(len(whole)), tails - tails.min()], cache
 
     def read(
         self, prefix: Sequence[int], rows: Sequence[Sequence[int]], keep: Sequence[int]
@@ -151,13 +176,13 @@ class OrtLM:
         def run(group: list[int]) -> list[tuple[int, Logits]]:
             ids = np.asarray([rows[index] for index in group], np.int64)
             most = max(keep[index] for index in group)
-            logits, _ = self._run(ids, past or self._empty(len(group)), most)
+            logits, _ = self._read(ids, past or self._empty(len(group)), most)
             logits = logits.astype(np.float32, copy=False)
             return [(i, row[most - keep[i] :]) for i, row in zip(group, logits, strict=True)]
 
-        batches = _batches(rows, MAX_BATCH_TOKENS if past is None else 0)
+        groups = batches(rows, MAX_BATCH_TOKENS if past is None else 0)
         workers = 1 if self.device == "cuda" else max(1, cpus() // self.threads)
-        for found in side_by_side(run, batches, workers):
+        for found in side_by_side(run, groups, workers):
             yield from found
 
     def select(self, past: Any, rows: Sequence[int]) -> Cache:
@@ -185,7 +210,7 @@ class OrtLM:
         for row in range(cache.rows):
             part = slice(row, row + 1)
             values = {name: self._value(v.numpy()[part]) for name, v in cache.values.items()}
-            rows.append(self._run(ids[part], Cache(cache.lengths[part], values), keep))
+            rows.append(self._read(ids[part], Cache(cache.lengths[part], values), keep))
         after = {
             name: self._value(np.concatenate([past.values[name].numpy() for _, past in rows]))
             for name in self.past
@@ -193,46 +218,64 @@ class OrtLM:
         lengths = np.concatenate([past.lengths for _, past in rows])
         return np.concatenate([logits for logits, _ in rows]), Cache(lengths, after)
 
+    def _read(self, ids: Ids, cache: Cache, keep: int) -> tuple[NDArray[Any], Cache]:
+        """Do as `_run` does; a single row goes in pieces, the last one with all that is kept."""
+        start = 0
+        while ids.shape[0] == 1 and ids.shape[1] - start - PIECE >= keep:
+            _, cache = self._run(ids[:, start : start + PIECE], cache, 1)
+            start += PIECE
+        return self._run(ids[:, start:], cache, keep)
+
     def _run(
-        self,
-        ids: Ids,
-        cache: Cache,
-        keep: int,
-        *,
-        tails: Ids | None = None,
-        in_place: bool = False,
+        self, ids: Ids, cache: Cache, keep: int, *, tails: Ids | None = None
     ) -> tuple[NDArray[Any], Cache]:
         """Run the graph once; return the logits of the last `keep` places and the new cache.
 
-        `tails` [rows] are the tokens that each row of `ids` has, if not all. With `in_place` the
-        new keys and values go into the cache's own free places.
+        `tails` [rows] are the tokens that each row of `ids` has, if not all.
         """
         lengths = cache.lengths + (ids.shape[1] if tails is None else tails)
-        feeds = {
-            "input_ids": np.ascontiguousarray(ids, np.int64),
-            "attention_mask": np.int64(np.arange(lengths.max()) < lengths[:, None]),
-            "position_ids": cache.lengths[:, None] + np.arange(ids.shape[1], dtype=np.int64),
-        }
         binding = self.session.io_binding()
-        for name in FEEDS & self.inputs.keys():
-            binding.bind_cpu_input(name, feeds[name])
+        self._feed(binding, ids, cache.lengths, lengths)
+        if self.keeps_fewer and keep < ids.shape[1]:
+            # A default of the graph that is given is no input by name, so it goes in as a value.
+            binding.bind_ortvalue_input(KEEP, self._value(np.array(keep, np.int64)))
         for name, value in cache.values.items():
             binding.bind_ortvalue_input(name, value)
         binding.bind_output("logits", "cpu")
-        for name, output in self.past.items():
-            if in_place:
-                binding.bind_ortvalue_output(output, cache.values[name])
-            else:
-                binding.bind_output(output, self.device)
+        for output in self.past.values():
+            binding.bind_output(output, self.device)
         self.session.run_with_iobinding(binding)
         logits, *values = binding.get_outputs()
         # The array is a view on the runtime's own memory and keeps it alive: a part is copied, so
         # that the whole can go.
         array = logits.numpy()
         kept = array if keep == array.shape[1] else array[:, -keep:].copy()
-        # Written in place, the values are the same, and only theirs keep the memory alive.
-        after = cache.values if in_place else dict(zip(self.past, values, strict=True))
-        return kept, Cache(lengths, after)
+        return kept, Cache(lengths, dict(zip(self.past, values, strict=True)))
+
+    def _feed(self, binding: Any, ids: Ids, before: Ids, after: Ids) -> None:
+        """Bind tokens [rows, n], the mask of `after` [rows] tokens, and places from `before` on."""
+        feeds = {
+            "input_ids": np.ascontiguousarray(ids, np.int64),
+            "attention_mask": np.int64(np.arange(after.max()) < after[:, None]),
+            "position_ids": before[:, None] + np.arange(ids.shape[1], dtype=np.int64),
+        }
+        for name in FEEDS & self.inputs.keys():
+            binding.bind_cpu_input(name, feeds[name])
+
+    def _bind_in_place(self, cache: Cache) -> Any:
+        """Return a binding whose new keys and values go into the cache's own free places."""
+        binding = self.session.io_binding()
+        binding.bind_output("logits", "cpu")
+        for name, output in self.past.items():
+            binding.bind_ortvalue_input(name, cache.values[name])
+            binding.bind_ortvalue_output(output, cache.values[name])
+        return binding
+
+    def _with_room(self, cache: Cache) -> Cache:
+        """Return a copy of the cache with `ROOM` free places more."""
+        free = ((0, 0), (0, 0), (0, ROOM), (0, 0))
+        values = {name: self._value(np.pad(v.numpy(), free)) for name, v in cache.values.items()}
+        return Cache(cache.lengths, values)
 
     def _empty(self, batch: int) -> Cache:
         import onnxruntime
@@ -250,40 +293,6 @@ class OrtLM:
         import onnxruntime
 
         return onnxruntime.OrtValue.ortvalue_from_numpy(array, self.device, 0)
-
-
-def side_by_side(
-    run: Callable[[list[int]], Any], batches: Iterable[list[int]], workers: int
-) -> Iterator[Any]:
-    """Yield `run` of every batch, in order; few results wait at a time, as logits are large."""
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Any]] = deque()
-        for batch in batches:
-            waiting.append(pool.submit(run, batch))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _batches(rows: Sequence[Sequence[int]], limit: int) -> Iterator[list[int]]:
-    """Yield indices of rows of one length, of at most `limit` tokens together, or of one row."""
-    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-    for length, group in groupby(order, key=lambda index: len(rows[index])):
-        same, size = list(group), max(1, limit // length)
-        yield from (same[start : start + size] for start in range(0, len(same), size))
-
-
-def _alike(rows: Sequence[Sequence[int]], prefix: int, limit: int) -> Iterator[list[int]]:
-    """Yield indices of rows by length, of at most `limit` tokens together when padded, or one."""
-    group: list[int] = []
-    for index in sorted(range(len(rows)), key=lambda index: len(rows[index])):
-        if group and (len(group) + 1) * (prefix + len(rows[index])) > limit:
-            yield group
-            group = []
-        group.append(index)
-    if group:
-        yield group
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts.errors import ModelError
-from components.runtime.ort import Ids, Logits, side_by_side
+from components.runtime.grouping import side_by_side
+from components.runtime.ort import Ids, Logits
 from components.runtime.padding import padded
 from components.runtime.seq2seq_rows import Pair, chunks, parted
 from components.runtime.session import Device, cpus, open_session

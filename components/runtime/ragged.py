@@ -85,7 +85,7 @@ class Together:
 
     def step(self, tokens: Sequence[int]) -> Logits:
         cache = self.cache
-        if cache is None or self.changed or cache.length == self.places(cache):
+        if cache is None or self.changed or cache.length == cache.places:
             cache = self._merge()
         logits, self.cache = self.lm.step(np.asarray(tokens, np.int64), cache)
         return logits
@@ -95,10 +95,6 @@ class Together:
         self.fresh = [one for at, one in enumerate(self.fresh, start=old) if at not in gone]
         self.stay = [row for at, row in enumerate(self.stay) if at not in gone]
         self.changed = True
-
-    def places(self, cache: Cache) -> int:
-        """Return how many tokens a row of this cache can hold."""
-        return int(next(iter(cache.values.values())).shape()[2])
 
     def _merge(self) -> Cache:
         """Lay the caches [rows, heads, places, width] below each other, with room behind them."""

@@ -34,7 +34,7 @@ def changes(
     def first_fit(kind: list[Offer]) -> Change | None:
         for update, price in kind:
             tried = settings.model_copy(update=update)
-            needed = forecast(base, tokens, tried, runtime).memory.needed
+            needed = forecast(base, tokens, tried, runtime).needed
             if needed <= room:
                 return Change(update, price, needed)
         return None

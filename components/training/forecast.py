@@ -68,7 +68,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class Forecast:
-    """A run of the recipe as it would be. `tokens` counts every epoch, without padding."""
+    """A run of the recipe as it would be. `tokens` counts every epoch, without padding.
+
+    `memory` is that of one of the `processes` that train together.
+    """
 
     rows: int
     tokens: int
@@ -85,7 +88,13 @@ class Forecast:
     trainable_parameters: int
     device: str
     dtype: str
+    processes: int
     memory: Memory
+
+    @property
+    def needed(self) -> int:
+        """Bytes that the machine must have (CPU: for all processes), or each device (CUDA)."""
+        return self.memory.needed * (self.processes if self.device == "cpu" else 1)
 
 
 def forecast(
@@ -122,6 +131,7 @@ def forecast(
         trainable_parameters=sum(p.numel() for p in trainer.trainable.values()),
         device=device.type,
         dtype=str(bare(trainer.model).dtype).removeprefix("torch."),
+        processes=settings.num_processes,
         memory=memory_of(trainer, candidates(batches, lengths), settings, device, runtime),
     )
 
@@ -215,16 +225,24 @@ def memory_of(
     device: "torch.device",
     runtime: int,
 ) -> Memory:
-    """Return the memory of a step with the largest of `batches`."""
+    """Return the memory of a step with the largest of `batches`, in each process.
+
+    With FSDP a process keeps its part of what is trained, and of two blocks the whole: the one at
+    work and the one fetched ahead.
+    """
     activations = max(peaks(trainer, batches))
     trained = trainable_bytes(trainer)
+    part, whole = trained, 0
+    if settings.fsdp:
+        part = trained // settings.num_processes
+        whole = 2 * largest_block_bytes(trainer)
     copies = bool(settings.eval_steps and trainer.validation) + bool(settings.average_last)
     on_cpu = device.type == "cpu"
     return Memory(
         weights=weight_bytes(trainer, settings),
-        adapter=trained,
-        gradients=trained,
-        optimizer=2 * trained,
+        adapter=part + whole,
+        gradients=part,
+        optimizer=2 * part,
         copies=copies * trained,
         activations=activations,
         allocator=int(activations * (HOLES if on_cpu else FRAGMENTS)),
@@ -260,6 +278,20 @@ def weight_bytes(trainer: "Trainer", settings: TrainingSettings) -> int:
     }
     width = FOUR_BIT if settings.load_in_4bit else 1
     return int(sum(p.numel() * (width if p in linear else 4) for p in frozen))
+
+
+def largest_block_bytes(trainer: "Trainer") -> int:
+    """Return the bytes of the largest block of a list of blocks in the model."""
+    import torch
+
+    blocks = (
+        block
+        for module in trainer.model.modules()
+        if isinstance(module, torch.nn.ModuleList)
+        for block in module
+    )
+    sizes = (sum(p.numel() * p.element_size() for p in block.parameters()) for block in blocks)
+    return max(sizes, default=0)
 
 
 def trainable_bytes(trainer: "Trainer") -> int:

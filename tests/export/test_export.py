@@ -53,7 +53,7 @@ def test_facts_say_what_was_written(tiny_onnx: Onnx, tiny_base: BaseModelFolder)
         assert variant["nodes"] > 20
         assert variant["opset"]["com.microsoft"] == 1
     assert facts["variants"]["fp32"]["quantization"] is None
-    assert facts["variants"]["int8"]["quantization"]["block_size"] == 32
+    assert facts["variants"]["int8"]["quantization"]["block_size"] == 64
 
 
 def test_the_same_inputs_give_the_same_bytes(

@@ -23,9 +23,12 @@ class Fixed:
     """A model that always gives the same logits."""
 
     def __init__(self, logits: list[float]) -> None:
-        self.logits = np.array([[logits]], np.float32)
+        self.logits = np.array([logits], np.float32)
 
-    def forward(self, ids: Any, past: Any = None, *, last_only: bool = False) -> tuple[Any, Any]:
+    def begin(self, prefix: Any, rows: Any, room: int) -> tuple[Any, Any]:
+        return self.logits, None
+
+    def step(self, tokens: Any, past: Any) -> tuple[Any, Any]:
         return self.logits, past
 
 

@@ -7,6 +7,8 @@ from components.contracts.errors import ModelError
 from components.contracts.kinds import Adapter, BaseModelFolder, Onnx
 from components.model.merge import load_merged
 from components.model.torch_lm import TorchLM
+from components.runtime import ort
+from components.runtime.generate import Generation, generate
 from components.runtime.ort import OrtLM
 from components.runtime.session import check_packages
 
@@ -136,3 +138,26 @@ def test_a_broken_graph_is_named(tiny_onnx: Onnx, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a graph")
     with pytest.raises(ModelError, match="cannot open"):
         OrtLM(tmp_path)
+
+
+def test_a_long_row_read_in_pieces_is_the_row_read_whole(
+    tiny_onnx: Onnx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = OrtLM(tiny_onnx.variant("fp32"))
+    ids = np.random.default_rng(3).integers(5, 90, (1, 23))
+    whole, after = lm.forward(ids)
+    monkeypatch.setattr(ort, "PIECE", 6)
+    pieces, cache = lm.forward(ids, last_only=True)
+    np.testing.assert_allclose(pieces[0, -1], whole[0, -1], atol=1e-4)
+    assert cache.length == after.length == 23
+    kept = dict(lm.read((), [ids[0].tolist()], [9]))[0]
+    np.testing.assert_allclose(kept, whole[0, -9:], atol=1e-4)
+
+
+def test_a_cache_grows_as_the_answer_does(tiny_onnx: Onnx, monkeypatch: pytest.MonkeyPatch) -> None:
+    lm = OrtLM(tiny_onnx.variant("fp32"))
+    prompt, how = [1, 40, 41, 99], Generation(max_new_tokens=20)
+    expected = list(generate(lm, prompt, how))
+    monkeypatch.setattr(ort, "ROOM", 3)
+    assert lm.begin((), [prompt], 20)[1].places == len(prompt) + 3
+    assert list(generate(lm, prompt, how)) == expected

@@ -1,5 +1,6 @@
 """What is told before training is what training then takes."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,31 @@ def test_less_is_needed_where_less_is_kept(tiny_base: BaseModelFolder, tiny_toke
     eight = expected(tiny_base, tiny_tokens, load_in_8bit=True).memory
     assert four.weights < eight.weights < whole.weights
     assert expected(tiny_base, tiny_tokens, average_last=0.0).memory.copies < whole.copies
+
+
+def test_processes_on_one_machine_need_as_often_as_much(
+    tiny_base: BaseModelFolder, tiny_tokens: Tokens
+) -> None:
+    one, two = (expected(tiny_base, tiny_tokens, num_processes=count) for count in (1, 2))
+    assert two.memory == one.memory, "each has micro-batches as large as one alone"
+    assert (one.needed, two.needed) == (one.memory.needed, 2 * one.memory.needed)
+    assert two.steps < one.steps, "a step has the rows of both"
+    assert two.tokens == one.tokens
+    on_gpus = replace(two, device="cuda")
+    assert on_gpus.needed == two.memory.needed, "each has a device of its own"
+    measured = probe.Probe([100, 200], [1.0, 2.0], 0.0, 0.0, 0)
+    alone = probe.duration(measured, replace(two, processes=1)).training
+    assert probe.duration(measured, on_gpus).training == pytest.approx(alone / 2)
+    assert probe.duration(measured, two).training == pytest.approx(alone), "the cores are the same"
+
+
+def test_fsdp_cuts_up_what_is_trained(tiny_base: BaseModelFolder, tiny_tokens: Tokens) -> None:
+    full = {"finetuning_type": "full", "num_processes": 2}
+    whole = expected(tiny_base, tiny_tokens, **full).memory
+    parts = expected(tiny_base, tiny_tokens, **full, fsdp=True).memory
+    assert parts.optimizer == whole.optimizer // 2
+    assert parts.gradients == whole.gradients // 2
+    assert parts.adapter > whole.adapter // 2, "its part, and two blocks whole"
 
 
 def test_nothing_of_the_weights_is_read(tiny_base: BaseModelFolder, tiny_tokens: Tokens) -> None:
