@@ -79,17 +79,27 @@ def is_calibrated(variant: str, settings: ExportSettings) -> bool:
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """Return size, operator sets and node count of the ONNX folder."""
+    """Return size, operator sets and node count of the ONNX folder, of all its graphs together."""
     import onnx
 
-    graph = onnx.load(folder / "model.onnx", load_external_data=False)
+    graphs = [onnx.load(file, load_external_data=False) for file in sorted(folder.glob("*.onnx"))]
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return {
         "bytes": size,
         "megabytes": round(size / 1e6, 1),
-        "opset": {entry.domain or "ai.onnx": entry.version for entry in graph.opset_import},
-        "nodes": len(graph.graph.node),
+        "opset": {
+            entry.domain or "ai.onnx": entry.version
+            for graph in graphs
+            for entry in graph.opset_import
+        },
+        "nodes": sum(nodes_in(graph.graph) for graph in graphs),
     }
+
+
+def nodes_in(graph: Any) -> int:
+    """Return the nodes of a graph, those inside its branches too."""
+    inside = (nodes_in(one.g) for node in graph.node for one in node.attribute if one.HasField("g"))
+    return len(graph.node) + sum(inside)
 
 
 def _settle(model: Path, out: Path) -> None:

@@ -51,14 +51,15 @@ def open_session(file: Path, threads: int, device: Device) -> Any:
     return session
 
 
-def nodes_by_provider(session: Any) -> dict[str, int]:
-    """Return how many nodes of an open session's graph run on each execution provider.
+def nodes_by_provider(*sessions: Any) -> dict[str, int]:
+    """Return how many nodes of open sessions' graphs run on each execution provider.
 
     A session for CUDA may leave single nodes to the CPU (shapes, what has no CUDA kernel); these
     are counted, and not seen in the session's list of providers.
     """
     found: dict[str, int] = {}
-    for part in session.get_provider_graph_assignment_info():
+    parts = (part for one in sessions for part in one.get_provider_graph_assignment_info())
+    for part in parts:
         found[part.ep_name] = found.get(part.ep_name, 0) + len(part.get_nodes())
     return dict(sorted(found.items()))
 

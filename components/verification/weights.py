@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.contracts.kinds import Onnx
-from components.contracts.onnx_weights import GRAPH, Rounded, read_tensor, rounded_of
+from components.contracts.onnx_weights import Rounded, read_tensor, rounded_of
 
 ROUNDED = re.compile(r"_Q\d+$")
 """What the quantiser puts behind the name of a product."""
@@ -37,14 +37,14 @@ class Graph:
     tensors: dict[str, Any]
 
     @classmethod
-    def of(cls, folder: Path) -> "Graph":
+    def of(cls, file: Path) -> "Graph":
         import onnx
 
-        graph = onnx.load(folder / GRAPH, load_external_data=False).graph
+        graph = onnx.load(file, load_external_data=False).graph
         named = {
             ROUNDED.sub("", node.name): node for node in graph.node if "MatMul" in node.op_type
         }
-        return cls(folder, named, {tensor.name: tensor for tensor in graph.initializer})
+        return cls(file.parent, named, {tensor.name: tensor for tensor in graph.initializer})
 
 
 def compare_weights(onnx: Onnx, variant: str) -> dict[str, Any]:
@@ -57,18 +57,20 @@ def compare_weights(onnx: Onnx, variant: str) -> dict[str, Any]:
     reason = _why_not(onnx, variant)
     if reason is not None:
         return {"compared": False, "reason": reason}
-    exact, found = Graph.of(onnx.variant(EXACT)), Graph.of(onnx.variant(variant))
-    changed, largest, limit, count = _changed_tensors(exact, found), 0.0, 0.0, 0
-    for name, node in found.nodes.items():
-        rounded = rounded_of(node, found.tensors)
-        weight = _weight_of(exact, name)
-        if rounded is None or weight is None:
-            continue
-        off = _steps_off(rounded, found.folder, weight, exact.folder)
-        largest, count = max(largest, off), count + rounded.outputs * rounded.inputs
-        limit = LIMITS[rounded.scales.data_type]
-        if off > limit:
-            changed.append(name)
+    changed, largest, limit, count = list[str](), 0.0, 0.0, 0
+    for file in sorted(onnx.variant(variant).glob("*.onnx")):
+        exact, found = Graph.of(onnx.variant(EXACT) / file.name), Graph.of(file)
+        changed += _changed_tensors(exact, found)
+        for name, node in found.nodes.items():
+            rounded = rounded_of(node, found.tensors)
+            weight = _weight_of(exact, name)
+            if rounded is None or weight is None:
+                continue
+            off = _steps_off(rounded, found.folder, weight, exact.folder)
+            largest, count = max(largest, off), count + rounded.outputs * rounded.inputs
+            limit = LIMITS[rounded.scales.data_type]
+            if off > limit:
+                changed.append(name)
     if not count:
         return {"compared": False, "reason": "its products are not those of the fp32 file"}
     return {
