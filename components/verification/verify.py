@@ -40,6 +40,8 @@ from components.verification.weights import changed_weights, compare_weights
 
 if TYPE_CHECKING:
     from components.model.torch_lm import TorchLM
+    from components.runtime.ort import OrtLM
+    from components.runtime.ort_seq2seq import OrtSeq2Seq
     from components.verification.variant_tasks import VariantTasks
 
 SPEED = "speed.json"
@@ -157,7 +159,7 @@ def verify_decoder(
     return Verification.open(out)
 
 
-def open_variant(onnx: Onnx, name: str, *, threads: int = 0) -> CausalLM:
+def open_variant(onnx: Onnx, name: str, *, threads: int = 0) -> "OrtLM | OrtSeq2Seq":
     """Open a variant on the device it was exported for (`threads` as in `OrtLM`)."""
     return open_lm(onnx.variant(name), threads=threads, device=onnx.facts["execution_provider"])
 
