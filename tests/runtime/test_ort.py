@@ -56,10 +56,12 @@ def test_a_batch_goes_on_after_its_cache(lm: OrtLM) -> None:
     close(lm.forward(IDS[:, 9:10], after)[0], whole[:, 9:10])
 
 
+def exact(lm: OrtLM) -> bool:
+    return lm.session._model_path.endswith("fp32/model.onnx")
+
+
 @pytest.mark.parametrize("shared", [0, 1, 6])
-def test_rows_of_any_length_behind_one_prefix(
-    lm: OrtLM, shared: int, request: pytest.FixtureRequest
-) -> None:
+def test_rows_of_any_length_behind_one_prefix(lm: OrtLM, shared: int) -> None:
     prefix = IDS[0, :shared]
     rows = [IDS[0, 6:], IDS[1, :3], IDS[2, :1], IDS[1, 3:9]]
     keep = [2, 3, 1, 6]
@@ -67,10 +69,9 @@ def test_rows_of_any_length_behind_one_prefix(
     assert sorted(found) == [0, 1, 2, 3]
     for index, (row, kept) in enumerate(zip(rows, keep, strict=True)):
         whole, _ = lm.forward(np.concatenate([prefix, row])[None])
-        # Of rounded weights the runtime computes a single token (here the prefix) in integers, and
-        # several in float.
-        rounded = request.node.callspec.params["lm"] != "fp32"
-        close(found[index], whole[0, -kept:], 0.05 if shared == 1 and rounded else 1e-4)
+        # Products of rounded weights round activations too: one that lies half-way between two
+        # steps goes the other way for a last bit that another order of sums has changed.
+        close(found[index], whole[0, -kept:], 1e-4 if exact(lm) else 0.05)
 
 
 def test_rows_longer_than_the_context_are_refused(lm: OrtLM) -> None:
