@@ -1,13 +1,25 @@
 """Which graphs an exported folder holds: those of a decoder, or of an encoder-decoder."""
 
+from collections import Counter
 from pathlib import Path
 
 from components.runtime.ort import OrtLM
 from components.runtime.ort_seq2seq import ENCODER, OrtSeq2Seq
-from components.runtime.session import Device
+from components.runtime.session import Device, nodes_by_provider
+
+OpenLM = OrtLM | OrtSeq2Seq
 
 
-def open_lm(folder: Path, *, threads: int = 0, device: Device = "cpu") -> OrtLM | OrtSeq2Seq:
+def open_lm(folder: Path, *, threads: int = 0, device: Device = "cpu") -> OpenLM:
     """Open an exported folder that answers with text; raise `ModelError` if it is none."""
     kind = OrtSeq2Seq if (folder / ENCODER).is_file() else OrtLM
     return kind(folder, threads=threads, device=device)
+
+
+def ran_on(lm: OpenLM) -> dict[str, int]:
+    """Return how many nodes run on each execution provider, of all graphs of a model together."""
+    sessions = [lm.session] if isinstance(lm, OrtLM) else [lm.encoder, lm.decoder]
+    found: Counter[str] = Counter()
+    for session in sessions:
+        found.update(nodes_by_provider(session))
+    return dict(sorted(found.items()))

@@ -22,7 +22,7 @@ from components.contracts.kinds import (
     Verification,
 )
 from components.runtime.ort_classifier import OrtClassifier
-from components.runtime.session import Device
+from components.runtime.session import Device, nodes_by_provider
 from components.scoring.items import Item, Score
 from components.scoring.labels import Classifier, Logits, score_labels
 from components.scoring.metrics import summarise
@@ -30,7 +30,13 @@ from components.scoring.tables import read_items, write_scores
 from components.verification.champion import NAME, Rival
 from components.verification.parity import check_finite
 from components.verification.settings import VerificationSettings
-from components.verification.verify import SPEED, reference_variant, variant_slices
+from components.verification.verify import (
+    SPEED,
+    judge_weights,
+    reference_variant,
+    variant_slices,
+)
+from components.verification.weights import compare_weights
 
 
 class Ways(Protocol):
@@ -128,11 +134,14 @@ def verify_encoder(
                 "metrics": summarise(scores),
                 "bytes": onnx.facts["variants"][name]["bytes"],
                 "agreement": agreement(found, expected),
+                "ran_on": nodes_by_provider(model.session),
+                "weights": compare_weights(onnx, name),
             }
             if asked_slices := evaluation.facts.get("slices"):
                 file = draft.folder / f"{name}.parquet"
                 told = variant_slices(evaluation, asked_slices, file, {})
                 draft.facts["variants"][name]["slices"] = told
+        judge_weights(draft.facts)
         if champion is not None:
             rival = Contest(champion, onnx, items, tokens, ways)
             draft.facts["champion"] = rival.judge(draft.folder, context)
