@@ -46,7 +46,7 @@ def merge_decoders(first: Path, following: Path, file: Path) -> None:
     merged.ir_version = max(starts.ir_version, goes_on.ir_version)
     merged.producer_name, merged.producer_version = starts.producer_name, starts.producer_version
     file.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save_model(merged, file, save_as_external_data=True, location=f"{file.name}.data")
+    onnx.save_model(merged, file, save_as_external_data=True, location=f"{file.name}_data")
 
 
 def branch(graph: Any, name: str, outputs: list[Any], shared: dict[str, Any]) -> Any:

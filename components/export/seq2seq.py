@@ -1,11 +1,14 @@
 """The files of an encoder-decoder: traced once, rounded graph by graph, its decoders made one."""
 
+import json
 import shutil
 from pathlib import Path
 
+from components.contracts.artefacts import write_json
 from components.export import builder
 from components.export.beside import copy_beside
 from components.export.one_decoder import merge_decoders
+from components.export.readers import CONFIG, config_of
 from components.export.round_weights import round_weights
 from components.export.settings import ExportSettings
 from components.export.traced_seq2seq import ENCODER, FIRST, NEXT, write_graphs
@@ -15,7 +18,12 @@ from components.export.writers import Write, check_variant
 ENCODER_FILE, DECODER_FILE = "encoder_model.onnx", "decoder_model_merged.onnx"
 """The names that transformers.js and optimum look for."""
 
-BESIDE = ("config.json", "generation_config.json")
+BESIDE = (CONFIG, "generation_config.json")
+TRANSFORMERS_JS = {
+    "dtype": "fp32",
+    "use_external_data_format": {ENCODER_FILE: 1, DECODER_FILE: 1},
+}
+"""As for other models (`readers`): no end of the file's name, weights in a file beside it."""
 
 
 def open_writer(merged: Path, settings: ExportSettings) -> Write:
@@ -39,6 +47,8 @@ def open_writer(merged: Path, settings: ExportSettings) -> Write:
         move_graph(graphs / ENCODER / FILE, out / ENCODER_FILE)
         merge_decoders(graphs / FIRST, graphs / NEXT, out / DECODER_FILE)
         copy_beside(merged, out, *BESIDE)
+        config = json.loads((out / CONFIG).read_text(encoding="utf-8"))
+        write_json(out / CONFIG, config_of(config, TRANSFORMERS_JS))
 
     return write
 
@@ -49,5 +59,5 @@ def move_graph(source: Path, file: Path) -> None:
 
     file.parent.mkdir(parents=True, exist_ok=True)
     onnx.save_model(
-        onnx.load(source), file, save_as_external_data=True, location=f"{file.name}.data"
+        onnx.load(source), file, save_as_external_data=True, location=f"{file.name}_data"
     )

@@ -19,7 +19,7 @@ from components.contracts.kinds import (
     Verification,
 )
 from components.contracts.task_types import task_type_of
-from components.runtime.lm import open_lm
+from components.runtime.lm import OpenLM, open_lm
 from components.runtime.session import nodes_by_provider
 from components.scoring.items import Item
 from components.scoring.lm import CausalLM
@@ -40,8 +40,6 @@ from components.verification.weights import changed_weights, compare_weights
 
 if TYPE_CHECKING:
     from components.model.torch_lm import TorchLM
-    from components.runtime.ort import OrtLM
-    from components.runtime.ort_seq2seq import OrtSeq2Seq
     from components.verification.variant_tasks import VariantTasks
 
 SPEED = "speed.json"
@@ -159,7 +157,7 @@ def verify_decoder(
     return Verification.open(out)
 
 
-def open_variant(onnx: Onnx, name: str, *, threads: int = 0) -> "OrtLM | OrtSeq2Seq":
+def open_variant(onnx: Onnx, name: str, *, threads: int = 0) -> OpenLM:
     """Open a variant on the device it was exported for (`threads` as in `OrtLM`)."""
     return open_lm(onnx.variant(name), threads=threads, device=onnx.facts["execution_provider"])
 
