@@ -5,12 +5,12 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 from toy_project import Toy
 
+from components.contracts.kinds import Dataset, Verdict
 from flows.alerts import Alert, findings, send
 from flows.record import StageRecord, open_record
 
@@ -116,29 +116,23 @@ def test_the_email_block_sends_a_message() -> None:
     assert sum(line.lower().startswith("rcpt to:") for line in lines) == 2
 
 
-def test_a_blocked_verdict_and_drift_are_found_in_what_the_run_made(made: Toy) -> None:
-    verdict = made.root / "data/toy/verdict/manifest.json"
-    made.run("chmod", "-R", "u+w", "data")
-    facts = json.loads(verdict.read_text())
-    facts["facts"]["promote"] = False
-    facts["facts"]["reasons"] = [
+def test_a_blocked_verdict_and_drift_are_found_in_what_the_run_made(toy: Toy) -> None:
+    reasons = [
         {"check": "items", "passed": True, "text": "100 held-out items"},
         {"check": "better", "passed": False, "text": "not better than the base"},
     ]
-    verdict.unlink()
-    verdict.write_text(json.dumps(facts))
-    dataset = Path(made.root / "data/toy/dataset/manifest.json")
-    dataset.parent.mkdir()
-    drift = {"psi_label": 0.31, "ks_length": 0.05, "new_words": 0.4}
-    dataset.write_text(json.dumps({**facts, "facts": {"drift": drift}}))
-    with open_record(made.root, "toy", "dvc") as record:
+    with Verdict.write(toy.root / "data/toy/verdict") as draft:
+        draft.facts = {"promote": False, "ship": "int8", "reasons": reasons}
+    with Dataset.write(toy.root / "data/toy/dataset") as draft:
+        draft.facts = {"drift": {"psi_label": 0.31, "ks_length": 0.05, "new_words": 0.4}}
+    with open_record(toy.root, "toy", "dvc") as record:
         record.add_stage("validate", StageRecord(outcome="ran"))
         record.add_stage("gate", StageRecord(outcome="ran"))
 
-    found = dict(findings(made.root, "toy"))
+    found = dict(findings(toy.root, "toy"))
     assert found["blocked"] == "int8 does not become champion: not better than the base"
     assert found["drifted"] == "drift from the last accepted data: psi label 0.31 (allowed 0.2)"
 
-    with open_record(made.root, "toy", "dvc") as record:
+    with open_record(toy.root, "toy", "dvc") as record:
         record.stages = {"gate": StageRecord(outcome="cached")}
-    assert findings(made.root, "toy") == [], "another run has told of it already"
+    assert findings(toy.root, "toy") == [], "another run has told of it already"
