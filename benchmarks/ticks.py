@@ -32,7 +32,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "line")]
 
 from project import Project, copy_of_repository  # noqa: E402
 
-from flows.ui import HOST, free_port, stop  # noqa: E402
+from flows.ui import HOST, free_port, stop, stopped_by_signals  # noqa: E402
 
 RECIPE = "tiny"
 ENDED = ("COMPLETED", "FAILED", "CRASHED")
@@ -401,6 +401,7 @@ def main() -> int:
     ticks = Ticks(folder, options)
     ticks.set_up()
     with ExitStack() as stack:
+        stack.enter_context(stopped_by_signals())
         stack.enter_context(ticks.server())
         ticks.deploy()
         worker = ("prefect", "worker", "start", "--pool", "ticks")

@@ -16,7 +16,7 @@ def bring(root: Path, md5: str, folder: Path, wanted: Callable[[str], bool]) -> 
 
     with Repo(str(root)) as repo:
         files = _files(repo, md5, wanted)
-        if files is None and _pulled(repo, md5):
+        if files is None and _pulled(repo, md5, wanted):
             files = _files(repo, md5, wanted)
     if files is None:
         return False
@@ -29,18 +29,24 @@ def bring(root: Path, md5: str, folder: Path, wanted: Callable[[str], bool]) -> 
 
 def _files(repo: Any, md5: str, wanted: Callable[[str], bool]) -> dict[str, Path] | None:
     """Return name → file in the cache; None unless all of them are there."""
-    cache = repo.cache.local
-    listing = Path(cache.oid_to_path(md5))
-    if not listing.is_file():
+    entries = _entries(repo, md5, wanted)
+    if entries is None:
         return None
-    entries = json.loads(listing.read_text(encoding="utf-8"))
-    named = {entry["relpath"]: Path(cache.oid_to_path(entry["md5"])) for entry in entries}
-    found = {name: file for name, file in named.items() if wanted(name)}
+    found = {name: Path(repo.cache.local.oid_to_path(one)) for name, one in entries.items()}
     return found if all(file.is_file() for file in found.values()) else None
 
 
-def _pulled(repo: Any, md5: str) -> bool:
-    """Bring a folder into the cache from the default remote, if there is one that has it."""
+def _entries(repo: Any, md5: str, wanted: Callable[[str], bool]) -> dict[str, str] | None:
+    """Return name → hash of the wanted files of a folder; None where its listing is not cached."""
+    listing = Path(repo.cache.local.oid_to_path(md5))
+    if not listing.is_file():
+        return None
+    entries = json.loads(listing.read_text(encoding="utf-8"))
+    return {one["relpath"]: one["md5"] for one in entries if wanted(one["relpath"])}
+
+
+def _pulled(repo: Any, md5: str, wanted: Callable[[str], bool]) -> bool:
+    """Bring a folder's listing, then the wanted files, into the cache from the default remote."""
     from dvc.config import NoRemoteError
     from dvc.exceptions import DvcException
     from dvc_data.hashfile.hash_info import HashInfo
@@ -48,6 +54,9 @@ def _pulled(repo: Any, md5: str) -> bool:
     if not repo.config["core"].get("remote"):
         return False
     try:
-        return not repo.cloud.pull([HashInfo("md5", md5)]).failed
+        if repo.cloud.pull([HashInfo("md5", md5)]).failed:
+            return False
+        files = _entries(repo, md5, wanted) or {}
+        return not repo.cloud.pull([HashInfo("md5", one) for one in files.values()]).failed
     except (NoRemoteError, DvcException, OSError):  # the remote does not answer, or has it not
         return False

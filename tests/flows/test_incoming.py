@@ -52,8 +52,9 @@ def test_only_whole_files_are_taken(tmp_path: Path) -> None:
     assert settled(tmp_path / "nowhere", 10) == []
 
 
-def test_undo_leaves_no_trace_in_the_hash_of_the_inputs(project: Toy) -> None:
-    root, recipe = project.root, load_recipe(project.root, "tiny")
+def test_undo_leaves_no_trace_in_the_hash_of_the_inputs(versions_here: Toy) -> None:
+    root = versions_here.root
+    recipe = load_recipe(root, "tiny")
     before = inputs_now(root, "tiny", recipe)
     sheet = (root / "recipes/tiny.yaml").read_bytes()
     undo = Undo.of(root, "tiny")
@@ -68,21 +69,21 @@ def test_undo_leaves_no_trace_in_the_hash_of_the_inputs(project: Toy) -> None:
     assert inputs_now(root, "tiny", recipe) == before
 
 
-def test_a_folder_behind_a_url_is_fetched_once_a_version(project: Toy, tmp_path: Path) -> None:
+def test_a_folder_behind_a_url_is_fetched_once_a_version(tmp_path: Path) -> None:
     url = f"memory://{tmp_path.name}/rows/"
     bucket = fsspec.filesystem("memory")
     bucket.pipe(f"/{tmp_path.name}/rows/one.jsonl", b'{"text": "1"}\n')
 
-    assert fetch_new(project.root, "tiny", url, print) == ["one.jsonl"]
-    assert fetch_new(project.root, "tiny", url, print) == []
-    landed = incoming_folder(project.root, "tiny") / "one.jsonl"
+    assert fetch_new(tmp_path, "tiny", url, print) == ["one.jsonl"]
+    assert fetch_new(tmp_path, "tiny", url, print) == []
+    landed = incoming_folder(tmp_path, "tiny") / "one.jsonl"
     assert landed.read_bytes() == b'{"text": "1"}\n'
     assert settled(landed.parent, 3600) == [landed], "what was fetched is whole"
 
     landed.unlink()
     bucket.pipe(f"/{tmp_path.name}/rows/one.jsonl", b'{"text": "another"}\n')
-    assert fetch_new(project.root, "tiny", url, print) == ["one.jsonl"]
-    assert set(read_seen(project.root, "tiny")) == {"one.jsonl"}
+    assert fetch_new(tmp_path, "tiny", url, print) == ["one.jsonl"]
+    assert set(read_seen(tmp_path, "tiny")) == {"one.jsonl"}
 
 
 @pytest.mark.slow

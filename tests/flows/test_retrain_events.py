@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -89,9 +90,10 @@ def ended_run(api: str, seconds: float) -> dict:
     import httpx
 
     wanted = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}}
-    end = time.monotonic() + seconds
+    end, found = time.monotonic() + seconds, []
     while time.monotonic() < end:
-        found = httpx.post(f"{api}/flow_runs/filter", json=wanted, timeout=30).json()
+        with suppress(httpx.TransportError):  # a busy server is asked again
+            found = httpx.post(f"{api}/flow_runs/filter", json=wanted, timeout=30).json()
         if found:
             assert len(found) == 1, "one event, one run"
             return dict(found[0])
