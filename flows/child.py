@@ -71,10 +71,9 @@ def run_stage(stage: Stage, root: Path, run: str, *, force: bool, tell: Tell) ->
         tell(f"{listing.name} in the cache was damaged: entered anew")
         commit = [sys.executable, "-m", "dvc", "--wait-for-lock", "commit", "--force"]
         run_lines([*commit, stage.address], root, child_environment(run), None, tell)
-    if outcome == "restored":
-        if damaged := forget_damaged(root, stage):
-            tell(f"{damaged} in the cache is damaged: thrown away, {stage.name} runs again")
-            outcome = _repro(stage, root, run, True, tell)
+    if outcome == "restored" and (damaged := forget_damaged(root, stage)):
+        tell(f"{damaged} in the cache is damaged: thrown away, {stage.name} runs again")
+        outcome = _repro(stage, root, run, True, tell)
     keep_lock(root)
     forget(root, stage.recipe, stage.name)
     return outcome

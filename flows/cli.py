@@ -16,6 +16,7 @@ from flows.data_cli import data
 from flows.doctor import doctor
 from flows.dvc_state import heal
 from flows.environment import find_root, prepare
+from flows.export_for import command as export_for
 from flows.graph import changed_stages, read_graph
 from flows.judge import command as judge
 from flows.plan import command as plan
@@ -46,6 +47,7 @@ app.command("serve")(serve)
 app.command("doctor")(doctor)
 app.command("verify-resume")(verify_resume)
 app.command("judge")(judge)
+app.command("export-for")(export_for)
 for command in (promote, rollback, lineage, reproduce):
     app.command()(command)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]

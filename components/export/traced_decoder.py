@@ -140,13 +140,13 @@ def example(causal: Any) -> tuple[dict[str, "torch.Tensor"], dict[str, dict[int,
         "attention_mask": torch.ones(BATCH, PAST + NEW, dtype=torch.long),
         "position_ids": torch.arange(PAST, PAST + NEW).repeat(BATCH, 1),
     }
-    axes = {name: {0: "batch", 1: "sequence"} for name in INPUTS}
-    axes["attention_mask"] = {0: "batch", 1: "total"}
+    axes = {name: {0: "batch_size", 1: "sequence_length"} for name in INPUTS}
+    axes["attention_mask"] = {0: "batch_size", 1: "total_sequence_length"}
     for layer in range(int(causal.config.get_text_config().num_hidden_layers)):
         for kind in KINDS:
             name = f"past_key_values.{layer}.{kind}"
             values[name] = torch.zeros(BATCH, heads, PAST, size)
-            axes[name] = {0: "batch", 2: "past"}
+            axes[name] = {0: "batch_size", 2: "past_sequence_length"}
     return values, axes
 
 

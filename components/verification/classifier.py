@@ -20,6 +20,7 @@ from components.contracts.kinds import (
     Verification,
 )
 from components.runtime.ort_classifier import OrtClassifier
+from components.runtime.session import nodes_by_provider
 from components.scoring.items import Item, Score
 from components.scoring.labels import Classifier, Logits, score_labels
 from components.scoring.metrics import summarise
@@ -27,7 +28,13 @@ from components.scoring.tables import read_items, write_scores
 from components.verification.champion import NAME, Rival
 from components.verification.parity import check_finite
 from components.verification.settings import VerificationSettings
-from components.verification.verify import SPEED, reference_variant, variant_slices
+from components.verification.verify import (
+    SPEED,
+    judge_weights,
+    reference_variant,
+    variant_slices,
+)
+from components.verification.weights import compare_weights
 
 
 def verify_classifier(
@@ -66,11 +73,14 @@ def verify_classifier(
                 "metrics": summarise(scores),
                 "bytes": onnx.facts["variants"][name]["bytes"],
                 "agreement": agreement(found, expected),
+                "ran_on": nodes_by_provider(model.session),
+                "weights": compare_weights(onnx, name),
             }
             if asked_slices := evaluation.facts.get("slices"):
                 file = draft.folder / f"{name}.parquet"
                 told = variant_slices(evaluation, asked_slices, file, {})
                 draft.facts["variants"][name]["slices"] = told
+        judge_weights(draft.facts)
         if champion is not None:
             draft.facts["champion"] = against_champion(champion, onnx, items, draft.folder, context)
     context.scratch.mkdir(parents=True, exist_ok=True)
@@ -160,7 +170,7 @@ def against_champion(
     device = onnx.facts["execution_provider"]
     challenger = onnx.variant(onnx.variants[0])
     rival = Rival(champion.model, challenger, device, Path())
-    if not rival.reads_the_same or not (champion.model / "config.json").is_file():
+    if not rival.reads_the_same or (champion.model / "genai_config.json").is_file():
         reason = "the champion has another tokenizer than the exported files, or is no classifier"
         context.events.note(f"not compared with the champion: {reason}")
         return {**known, "compared": False, "reason": reason}

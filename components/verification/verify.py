@@ -19,6 +19,7 @@ from components.contracts.kinds import (
 )
 from components.contracts.task_types import task_type_of
 from components.runtime.ort import OrtLM
+from components.runtime.session import nodes_by_provider
 from components.scoring.items import Item
 from components.scoring.lm import CausalLM
 from components.scoring.metrics import summarise
@@ -34,6 +35,7 @@ from components.verification.parity import (
 )
 from components.verification.settings import VerificationSettings
 from components.verification.speed import measure_speed
+from components.verification.weights import changed_weights, compare_weights
 
 if TYPE_CHECKING:
     from components.model.torch_lm import TorchLM
@@ -57,7 +59,9 @@ def verify(
 ) -> Verification:
     """Score every exported file in ONNX Runtime and compare the most precise one with torch.
 
-    What is asked of a file is what its kind of model can do.
+    What is asked of a file is what its kind of model can do. `ran_on` tells for each file how many
+    nodes of its graph ran on which execution provider; `weights`, how far its rounded weights are
+    from the fp32 file's.
 
     `champion` is the file that is in use now, where there is one: it answers the same items and
     tasks, and each variant is compared with it. Files that are the champion's, byte for byte, have
@@ -111,6 +115,8 @@ def verify_decoder(
             facts = _score(lm, name, items, prefix, draft.folder, context)
             facts["bytes"] = onnx.facts["variants"][name]["bytes"]
             facts["agreement"] = against(lm, name, parity, onnx).facts()
+            facts["ran_on"] = nodes_by_provider(lm.session)
+            facts["weights"] = compare_weights(onnx, name)
             if tasks is not None:
                 whole = open_variant(onnx, name)
                 facts["tasks"] = tasks.put(whole, name, draft.folder / "tasks")
@@ -123,6 +129,7 @@ def verify_decoder(
                 file = draft.folder / f"{name}.parquet"
                 facts["slices"] = variant_slices(evaluation, asked_slices, file, answers)
             draft.facts["variants"][name] = facts
+        judge_weights(draft.facts)
         if champion is not None:
             draft.facts["champion"] = ask_champion(
                 champion, onnx, evaluation.questions, items, prefix, tasks, draft, context
@@ -234,6 +241,13 @@ def parity_facts(variant: str, parity: Parity, settings: VerificationSettings) -
         "new_tokens": settings.parity_new_tokens,
         "identical_greedy": parity.identical_greedy,
     }
+
+
+def judge_weights(facts: dict[str, Any]) -> None:
+    """Let parity fail where a variant's weights are not those of the fp32 file."""
+    changed = changed_weights(facts["variants"])
+    facts["parity"]["changed_weights"] = changed
+    facts["parity"]["passed"] &= not changed
 
 
 def _against_torch(

@@ -33,7 +33,7 @@ def test_options_are_those_of_the_builder() -> None:
     assert quantization_options("fp32", settings) == []
     assert quantization_options("int8", settings) == [
         "algo_config=default",
-        "block_size=32",
+        "block_size=64",
         "is_symmetric=False",
         "accuracy_level=4",
     ]

@@ -111,6 +111,15 @@ def test_rounded_weights_stay_near_and_take_less_room(exported: tuple[Onnx, Torc
     assert kinds.count("MatMulNBits") == products[exported_family(exported[0])]
 
 
+def test_a_tied_embedding_lies_in_rounded_files_once(exported: tuple[Onnx, TorchLM]) -> None:
+    tied = exported[1].model.config.tie_word_embeddings
+    for variant in exported[0].variants[1:]:
+        file = exported[0].variant(variant) / "model.onnx"
+        graph = onnx.load(file, load_external_data=False).graph
+        lookups = [node for node in graph.node if node.op_type == "GatherBlockQuantized"]
+        assert len(lookups) == (1 if tied else 0)
+
+
 def exported_family(found: Onnx) -> str:
     config = json.loads((found.variant("fp32") / "genai_config.json").read_text())
     return str(config["model"]["type"])

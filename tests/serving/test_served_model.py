@@ -26,6 +26,8 @@ USER = {"role": "user", "content": "so good"}
 def loaded(project: Path) -> Any:
     import mlflow
 
+    # What another test's project was stays MLflow's own until it is told otherwise.
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
     return mlflow.pyfunc.load_model("models:/tiny@champion")
 
 
