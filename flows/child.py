@@ -15,6 +15,7 @@ from flows.dvc_state import heal, keep_lock
 from flows.environment import child_environment, state_folder
 from flows.finished import forget
 from flows.graph import Stage
+from flows.intact import damaged_listing, forget_damaged
 from flows.record import Fault, Outcome, open_record
 
 SKIPPED = "didn't change, skipping"
@@ -65,12 +66,14 @@ def run_stage(stage: Stage, root: Path, run: str, *, force: bool, tell: Tell) ->
     if force:
         forget(root, stage.recipe, stage.name)
     outcome = _repro(stage, root, run, force, tell)
-    if outcome == "restored":
-        from flows.intact import forget_damaged
-
-        if damaged := forget_damaged(root, stage):
-            tell(f"{damaged} in the cache is damaged: thrown away, {stage.name} runs again")
-            outcome = _repro(stage, root, run, True, tell)
+    if outcome == "ran" and (listing := damaged_listing(root, stage)):
+        listing.unlink()
+        tell(f"{listing.name} in the cache was damaged: entered anew")
+        commit = [sys.executable, "-m", "dvc", "--wait-for-lock", "commit", "--force"]
+        run_lines([*commit, stage.address], root, child_environment(run), None, tell)
+    if outcome == "restored" and (damaged := forget_damaged(root, stage)):
+        tell(f"{damaged} in the cache is damaged: thrown away, {stage.name} runs again")
+        outcome = _repro(stage, root, run, True, tell)
     keep_lock(root)
     forget(root, stage.recipe, stage.name)
     return outcome

@@ -110,11 +110,18 @@ def _dvc_works(root: Path) -> bool:
 
 
 def _whole(lock: Path) -> bool:
+    """Say whether a lock file has its end: a cut one may still be read, with less in it."""
     try:
-        found = yaml.load(lock.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        text = lock.read_text(encoding="utf-8")
+        found = yaml.load(text, Loader=yaml.CSafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError):
         return False
-    return isinstance(found, dict) and isinstance(found.get("stages", {}), dict)
+    stages = found.get("stages", {}) if isinstance(found, dict) else None
+    if not isinstance(stages, dict) or not text.endswith("\n"):
+        return False
+    last: Any = list(stages.values())[-1:]
+    outs = last[0].get("outs") or [] if last and isinstance(last[0], dict) else []
+    return all(isinstance(out, dict) and not out.keys() <= {"path", "hash"} for out in outs)
 
 
 def _kept(root: Path) -> Path:

@@ -32,6 +32,16 @@ def forget_damaged(root: Path, stage: Stage) -> str | None:
     return damaged[0] if damaged else f"{folder.name}/{MANIFEST}"
 
 
+def damaged_listing(root: Path, stage: Stage) -> Path | None:
+    """Return the cached listing of a stage's output if it is damaged, in the project's own cache.
+
+    DVC makes such an output again, but takes the listing that lies there for its own.
+    """
+    locked = locked_hashes(root, stage.recipe).get(stage.name, "")
+    file = root / ".dvc" / "cache" / "files" / "md5" / locked[:2] / locked[2:]
+    return file if locked and _damaged(locked, file) else None
+
+
 def throw_out(root: Path, directory: str) -> list[str]:
     """Delete what is damaged of a cached directory (its hash ends in `.dir`); return the names."""
     from dvc.repo import Repo

@@ -47,6 +47,20 @@ def test_half_a_lock_gives_way_to_the_last_whole_one(project: Path) -> None:
     assert lock.read_bytes() == before
 
 
+OUT = "schema: '2.0'\nstages:\n  train@toy:\n    cmd: train\n    outs:\n    - path: data\n"
+
+
+@pytest.mark.parametrize("cut", ["      md5: 0123", "      hash: md5\n", ""])
+def test_a_cut_lock_that_can_still_be_read_is_found(project: Path, cut: str) -> None:
+    lock = project / "dvc.lock"
+    lock.write_text(OUT + "      hash: md5\n      md5: 0123456789.dir\n")
+    keep_lock(project)
+    before = lock.read_bytes()
+    lock.write_text(OUT + cut)
+    assert heal(project)
+    assert lock.read_bytes() == before
+
+
 def test_a_lock_that_dvc_is_writing_is_left_alone(project: Path) -> None:
     import fcntl
 
