@@ -35,7 +35,7 @@ def worth_retrying(error: BaseException) -> bool:
     return isinstance(error, Exception) and not full
 
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def causes(error: BaseException | None) -> Iterable[BaseException]:

@@ -34,12 +34,19 @@ class Deployed:
 def deploy(root: Path) -> tuple[list[Deployed], list[str]]:
     """Create or update all deployments; return them, and the names that no file has any more.
 
+    And the automations that go with them: new rows start a tick, and a flow whose heart stands still
+    is said to have crashed.
+
     Raises:
         ArtefactError: no server runs.
         RecipeError: prefect.yaml is missing or Prefect refuses what stands in it.
     """
     api = need_server()
     wanted = wanted_in(root)
+    from prefect.client.orchestration import get_client
+
+    from flows.heartbeat import watch_heartbeats
+    from flows.retrain_events import automate
     from flows.server import make_ready
     from flows.up import GPU, POOL
 
@@ -56,6 +63,9 @@ def deploy(root: Path) -> tuple[list[Deployed], list[str]]:
     if done.returncode:
         last = (done.stdout + done.stderr).strip().splitlines()[-15:]
         raise RecipeError(f"Prefect refuses {FILE}:\n  " + "\n  ".join(last), fix=f"mend {FILE}")
+    automate()
+    with get_client(sync_client=True) as client:
+        watch_heartbeats(client)
     names = {str(one["name"]) for one in wanted}
     return wait_for_schedules(names), sorted(others(names, pools))
 

@@ -12,13 +12,16 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from components.retraining.facts import Action
+from flows.alerts import on_failed
 from flows.environment import find_root, prepare
+from flows.parameters import RecipeName
 from flows.recipe import Recipe, load_recipe
 from flows.record import read_record
 from flows.retrain_act import record, scored_again
 from flows.retrain_look import look
 from flows.retrain_tick import Tick, alone
 from flows.retrain_words import lines, markdown
+from flows.turn import turn
 
 STATES: dict[Action, str] = {
     "skip": "Skipped",
@@ -27,8 +30,14 @@ STATES: dict[Action, str] = {
 }
 
 
-@flow(name="retrain", flow_run_name="{recipe}", persist_result=False)
-def retrain(recipe: str) -> State[Any]:
+@flow(
+    name="retrain",
+    flow_run_name="{recipe}",
+    persist_result=False,
+    on_failure=[on_failed],
+    on_crashed=[on_failed],
+)
+def retrain(recipe: RecipeName) -> State[Any]:
     """Compare a recipe's rows with those its champion saw, and train if that is worth it.
 
     Runs in the project that the working directory belongs to. Where nothing has changed no stage
@@ -51,12 +60,13 @@ def take_turn(root: Path, recipe: str, settings: Recipe, tell: Callable[[str], A
     """Look, decide, act and record."""
     from flows.incoming import take_incoming
 
-    take_incoming(root, recipe, settings, tell)
-    settings = load_recipe(root, recipe)  # a file that was taken may be named there now
-    tick = look(root, recipe, settings, tell)
-    tick = tick.model_copy(update={"prefect_flow_run_id": str(flow_run.id)})
-    if tick.decision.action == "evaluate only":
-        tick = scored_again(root, recipe, settings, tick, tell)
+    with turn(root, recipe, tell):  # given back before a fine-tune, which takes it itself
+        take_incoming(root, recipe, settings, tell)
+        settings = load_recipe(root, recipe)  # a file that was taken may be named there now
+        tick = look(root, recipe, settings, tell)
+        tick = tick.model_copy(update={"prefect_flow_run_id": str(flow_run.id)})
+        if tick.decision.action == "evaluate only":
+            tick = scored_again(root, recipe, settings, tick, tell)
     for line in lines(recipe, tick):
         tell(line)
     if tick.decision.action == "fine-tune":

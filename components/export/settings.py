@@ -64,9 +64,9 @@ class WeightQuantization(Settings):
         return self.model_dump(mode="json", exclude=None if self.calibrated else {"calibration"})
 
 
-# Blocks of 64 weights instead of 32: a prompt is read 15 % faster, the file is 4 % smaller, and the
-# perplexity is the same within its noise.
-INT8 = WeightQuantization(algo_config="default", block_size=64)
+# Blocks of 64 weights with zero points: a prompt is read 15 % faster than in blocks of 32 and the
+# file is 7 % smaller; perplexity +0.25 % of fp32 on 700 tweets, +0.54 % without zero points.
+INT8 = WeightQuantization(algo_config="rtn", block_size=64)
 # Perplexity of a tuned SmolLM2-135M against fp32: blocks of 32 weights +19 %, of 16 +10 %, for
 # 117 and 137 MB. Without mixed precision three times the rise; k_quant is no better and takes three
 # times as long to build.

@@ -93,8 +93,6 @@ def _why_not(onnx: Onnx, variant: str) -> str | None:
     quantization: Mapping[str, Any] | None = onnx.facts["variants"][variant]["quantization"]
     if quantization is None:
         return "its weights are not rounded"
-    if not (onnx.variant(variant) / GRAPH).is_file():
-        return "its encoder and decoder are graphs of their own"
     if EXACT not in onnx.variants:
         return "there is no fp32 file to compare with"
     if quantization["algo_config"] not in TO_NEAREST:

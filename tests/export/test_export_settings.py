@@ -32,7 +32,7 @@ def test_options_are_those_of_the_builder() -> None:
     settings = ExportSettings()
     assert quantization_options("fp32", settings) == []
     assert quantization_options("int8", settings) == [
-        "algo_config=default",
+        "algo_config=rtn",
         "block_size=64",
         "is_symmetric=False",
         "accuracy_level=4",
