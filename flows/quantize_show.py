@@ -40,8 +40,8 @@ def show(
     console.print(table)
     limits = ", ".join(f"{name} {100 * margins[name]:g} %" for name in figures)
     console.print(
-        "Losses (points of accuracy, rises of the answers' and the text's perplexity in %) against "
-        f"full precision on the {SPLIT} split; margins: {limits}. The gate's items were not looked at.",
+        "Losses against full precision (points of accuracy, rises of perplexity in %) on the "
+        f"{SPLIT} split; margins: {limits}. The gate's items were not looked at.",
         style="dim",
     )
     if told["chosen"] is not None:
