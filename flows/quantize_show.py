@@ -16,6 +16,9 @@ from components.quantization.front import Goal, Tried, front
 from flows.quantize_measure import FIGURES, SPLIT
 from flows.quantize_write import flow
 
+SHORT = dict(zip(FIGURES, ("points", "answers", "text"), strict=True))
+"""The heads of the table: it has to fit 80 columns."""
+
 
 def show(
     tried: Sequence[Tried],
@@ -27,8 +30,8 @@ def show(
     """Print what was tried, the smallest first, and the settings that won."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     figures = [name for name in FIGURES if any(name in one.measured.changes for one in tried)]
-    short = (name.replace("perplexity", "%") if " " in name else f"{name} %" for name in figures)
-    heads = ("", "MB", "bits", *short, "prefill", "decode", "rows", "")
+    short = (SHORT[name] for name in figures)
+    heads = ("", "MB", "bits", *short, "prefill", "decode", "")
     for at, head in enumerate(heads):
         beside = at in (0, len(heads) - 1)
         table.add_column(head, justify="left" if beside else "right", no_wrap=True)
@@ -37,7 +40,7 @@ def show(
     console.print(table)
     limits = ", ".join(f"{name} {100 * margins[name]:g} %" for name in figures)
     console.print(
-        "Losses (points of accuracy, rises of perplexity in %) against full precision on the "
+        "Losses against full precision (points of accuracy, rises of perplexity in %) on the "
         f"{SPLIT} split; margins: {limits}. The gate's items were not looked at.",
         style="dim",
     )
@@ -62,7 +65,6 @@ def cells(one: Tried, figures: Sequence[str]) -> list[str]:
         ),
         f"{found.prefill:.0f}",
         f"{found.decode:.1f}",
-        str(found.items),
         mark,
     ]
 
