@@ -34,8 +34,8 @@ class Deployed:
 def deploy(root: Path) -> tuple[list[Deployed], list[str]]:
     """Create or update all deployments; return them, and the names that no file has any more.
 
-    And the automations that go with them: new rows start a tick, and a flow whose heart stands still
-    is said to have crashed.
+    And the automations that go with them: new rows start a tick, and a flow whose heart stands
+    still is said to have crashed.
 
     Raises:
         ArtefactError: no server runs.
