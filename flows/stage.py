@@ -143,8 +143,8 @@ def _record_fault(root: Path, name: str, recipe: str, error: BaseException) -> N
 def peak_rss_bytes() -> int:
     """Return the largest resident size of this process or any of its children that has ended.
 
-    Of this process by the kernel's own mark, where there is one: what `getrusage` tells of a process
-    begins with the size of the one that started it.
+    Of this process by the kernel's own mark, where there is one: what `getrusage` tells of a
+    process begins with the size of the one that started it.
     """
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     status = Path("/proc/self/status")
