@@ -11,6 +11,7 @@ from rich.text import Text
 
 from components.contracts.errors import ArtefactError, RecipeError, TunelineError, choose
 from flows.batch_predict import batch_predict
+from flows.bisect_cli import command as bisect
 from flows.compare import command as compare
 from flows.data_cli import data
 from flows.doctor import doctor
@@ -45,6 +46,7 @@ app.command("serve")(serve)
 app.command("doctor")(doctor)
 app.command("verify-resume")(verify_resume)
 app.command("judge")(judge)
+app.command("bisect")(bisect)
 for command in (promote, rollback, lineage, reproduce):
     app.command()(command)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
