@@ -12,6 +12,7 @@ from rich.text import Text
 from components.contracts.errors import ArtefactError, RecipeError, TunelineError, choose
 from flows.batch_predict import batch_predict
 from flows.bisect_cli import command as bisect
+from flows.canary_start import command as canary
 from flows.compare import command as compare
 from flows.data_cli import data
 from flows.doctor import doctor
@@ -47,6 +48,7 @@ app.command("doctor")(doctor)
 app.command("verify-resume")(verify_resume)
 app.command("judge")(judge)
 app.command("bisect")(bisect)
+app.command("canary")(canary)
 for command in (promote, rollback, lineage, reproduce):
     app.command()(command)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]

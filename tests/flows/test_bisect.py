@@ -60,7 +60,7 @@ def test_a_change_of_what_the_recipe_says_of_rows_is_a_version(
         text = text.replace(old, new)
         file.write_text(text, encoding="utf-8")
         Toy(root).run("git", "commit", "-qam", new)
-    found = versions_between(root, "tiny", "HEAD~3", "HEAD")
+    found = versions_between(root, "tiny", "HEAD~2", "HEAD")
     assert [one.subject for one in found][1:] == ["min_rows: 300"]
 
 
