@@ -154,20 +154,21 @@ def canary(
     *,
     locked: str = sys.executable,
     checks: Sequence[str] = tuple(CHECKS),
+    folder: Path | None = None,
     tell: Tell = lambda _: None,
 ) -> Canaried:
     """Run `checks` with the interpreters `locked` and `newest`; on a difference find the package.
 
     The packages that differ are taken over one after the other, halving: at most ⌈log2 N⌉ mixes,
     besides one of all and one of the culprit alone. Nothing is installed, and nothing outside
-    .tuneline/canary/ is written.
+    `folder` (.tuneline/canary/) is written.
 
     Raises:
         RecipeError: there is no such recipe.
         CanaryError: an interpreter does not run, or the locked packages fail by themselves.
     """
     recipe_file(root, recipe)
-    folder = state_folder(root) / "canary"
+    folder = folder or state_folder(root) / "canary"
     shutil.rmtree(folder / "runs", ignore_errors=True)
     runner = Runner(root, recipe, folder, checks, tell)
     theirs = runner.packages(newest)

@@ -15,13 +15,18 @@ real = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(real)
 
 def golden(root, name, out):
-    versions = {{m: importlib.import_module(m).VERSION for m in ("alpha", "beta", "gamma", "delta")}}
+    names = ("alpha", "beta", "gamma", "delta")
+    there = [name for name in names if importlib.util.find_spec(name)]
+    versions = dict.fromkeys(names, 0)
+    versions |= {{name: importlib.import_module(name).VERSION for name in there}}
     fault = eval((root / "fault").read_text(), {{"sys": sys}}, versions)
     if isinstance(fault, Exception):
         raise fault
     return {{"losses": [2.0, 1.0 + 0.5 * fault], "dtype": "float32"}}
 
 real.TOLD["golden"] = golden
+real.TOLD["parity"] = lambda *words: {{"passed": True, "max_logit_difference": 0.0, "limit": 1e-3}}
+real.TOLD["roundtrip"] = lambda *words: {{"answers": ["yes"]}}
 sys.exit(real.main(sys.argv[1:]))
 """
 
@@ -32,6 +37,7 @@ def make_root(root: Path, fault: str) -> Path:
     (root / "recipes").mkdir()
     (root / "recipes/toy.yaml").write_text("{}", encoding="utf-8")
     (root / "flows/__init__.py").touch()
+    (root / "dvc.yaml").touch()
     (root / "flows/canary_probe.py").write_text(PROBE, encoding="utf-8")
     (root / "fault").write_text(fault, encoding="utf-8")
     return root

@@ -32,6 +32,7 @@ def tried(folder: Path, fault: str, **newer: int) -> Canaried:
         interpreter(folder / "newest", locked | newer),
         locked=interpreter(folder / "locked", locked),
         checks=("golden",),
+        folder=folder / "canary",
     )
 
 
@@ -52,7 +53,7 @@ def test_the_bump_that_breaks_it_is_named(tmp_path: Path) -> None:
     assert "5.0e-01 nats apart" in found.checks[0].said
     assert "gamma 1 → 2 breaks the line: golden differs" in told(found)[-1]
     assert "| golden | differs |" in markdown(found)
-    left = {one.name for one in (tmp_path / "root/.tuneline/canary").iterdir()}
+    left = {one.name for one in (tmp_path / "canary").iterdir()}
     assert left == {"packages"}
 
 
@@ -96,6 +97,27 @@ def test_what_is_named_wrongly_is_told(tmp_path: Path) -> None:
         chosen(tmp_path, str(tmp_path / "none"), None, print)
     with pytest.raises(CanaryError, match="no constraints file"):
         chosen(tmp_path, None, tmp_path / "none", print)
+
+
+def test_the_flow_fails_and_leaves_the_report(
+    tmp_path: Path, prefect_server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    from flows.canary import canary as flow
+
+    monkeypatch.chdir(make_root(tmp_path / "root", "beta == 2"))
+    (tmp_path / "newest").mkdir()
+    python = interpreter(tmp_path / "newest", dict.fromkeys(NAMES, 2))
+    state: Any = flow("toy", python=python, return_state=True)
+    assert state.is_failed()
+    assert "beta none → 2 breaks the line" in str(state.message)
+    with get_client(sync_client=True) as client:
+        of_run = ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id])
+        (left,) = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=of_run))
+    assert left.key == "canary"
+    assert "| parity | same |" in str(left.data)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +176,6 @@ def test_a_package_comes_after_those_it_requires() -> None:
 def test_a_mix_is_made_of_the_packages_own_files_alone(tmp_path: Path) -> None:
     package(tmp_path / "site", "alpha", 2, {"alpha.py": "VERSION = 2\n"})
     package(tmp_path / "site", "beta", 2, {"beta.py": "VERSION = 2\n"})
-    runner = Runner(tmp_path, "toy", tmp_path / "canary", ("golden",), print)
     make_root(tmp_path / "root", "False")
     runner = Runner(tmp_path / "root", "toy", tmp_path / "canary", ("golden",), print)
     found = runner.packages(command(tmp_path, tmp_path / "site"))
@@ -204,7 +225,11 @@ def test_a_planted_fault_in_a_package_is_found(tmp_path: Path) -> None:
     fault = "import random\nrandom.Random.shuffle = lambda self, rows: rows.reverse()\n"
     package(tmp_path / "site", "alpha", 2, {"alpha.py": "", "sitecustomize.py": fault})
     found = canary(
-        REPOSITORY, "tiny", command(tmp_path, tmp_path / "site"), checks=("golden",), tell=print
+        REPOSITORY,
+        "tiny",
+        command(tmp_path, tmp_path / "site"),
+        checks=("golden",),
+        folder=tmp_path / "canary",
     )
     assert [one.state for one in found.checks] == ["differs"], found
     assert found.suspects == ["alpha none → 2"]
