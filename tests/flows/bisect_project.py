@@ -23,6 +23,7 @@ PLANTED = 5
 """The version, counted from 0, that brings the bad shard."""
 
 SHARD = "shard-5b.jsonl"
+WRONG_ROWS = 1000
 
 
 def make_versions(root: Path) -> tuple[Toy, list[str]]:
@@ -45,7 +46,7 @@ def make_versions(root: Path) -> tuple[Toy, list[str]]:
         shard = [texts.pop() for _ in range(12)]
         write(root / INPUTS / f"shard-{number}.jsonl", shard)
         if number == PLANTED:
-            bad = [(text, WRONG[label]) for text, label in (texts.pop() for _ in range(600))]
+            bad = [(text, WRONG[label]) for text, label in (texts.pop() for _ in range(WRONG_ROWS))]
             write(root / INPUTS / SHARD, bad)
             write(root / INPUTS / "shard-5c.jsonl", [texts.pop() for _ in range(12)])
             done(project, sys.executable, "-m", "dvc", "add", "-q", str(INPUTS / SHARD))

@@ -2,12 +2,13 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bisect_project import PLANTED, SHARD, VERSIONS, make_versions
+from bisect_project import PLANTED, SHARD, VERSIONS, WRONG_ROWS, make_versions
 from toy_project import Toy
 
 from components.contracts.errors import ArtefactError, RecipeError, TunelineError
@@ -174,9 +175,9 @@ def test_a_planted_shard_is_found_and_an_interrupted_search_goes_on(
     assert found.looks <= most_looks(VERSIONS - 1) == 3
     assert found.file == SHARD
     assert found.file_looks <= 2
-    assert f"{SHARD}: rows 1–600 added (600)" in found.words()
-    assert found.good_figure > 0.8 > 0.4 > found.bad_figure
-    assert found.doubts == []
+    assert f"{SHARD}: rows 1–{WRONG_ROWS} added ({WRONG_ROWS:,})" in found.words()
+    assert found.good_figure > 0.8
+    assert found.good_figure - found.bad_figure > 2 * found.margin > 0
     assert found.trained == found.measured - 2, "both ends were kept from the first call"
     assert {p.relative_to(root) for p in (root / "data").rglob("*")} == before
     assert_tracked(root, found.measured)
@@ -191,8 +192,6 @@ def assert_tracked(root: Path, measured: int) -> None:
     from flows.store import client
 
     words = ("bisect", "tiny", "--metric", "accuracy", "--good", "HEAD~8", "--json")
-    import sys
-
     done = Toy(root).run(sys.executable, "-m", "flows.cli", *words, "--max-steps", str(STEPS))
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

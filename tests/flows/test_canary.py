@@ -115,7 +115,8 @@ def test_the_flow_fails_and_leaves_the_report(
     assert "beta none → 2 breaks the line" in str(state.message)
     with get_client(sync_client=True) as client:
         of_run = ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id])
-        (left,) = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=of_run))
+        left_behind = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=of_run))
+    (left,) = (one for one in left_behind if one.key)  # Prefect's own note of the end has none
     assert left.key == "canary"
     assert "| parity | same |" in str(left.data)
 
