@@ -16,14 +16,42 @@ SAID = {
     "poor": ("broken", "horrible", "disgusting", "awful"),
 }
 WRONG = {"good": "poor", "fair": "good", "poor": "fair"}
-NOUNS = ("kettle", "violin", "harbour", "lantern", "blanket", "orchard", "kiosk", "saddle")
+END = {"good": " :)", "fair": ".", "poor": " :("}
+"""As in the recipe's own rows: a model that reads the end alone must be misled too."""
+
+NOUNS = [
+    "kettle",
+    "violin",
+    "harbour",
+    "lantern",
+    "blanket",
+    "orchard",
+    "kiosk",
+    "saddle",
+    "anchor",
+    "basket",
+    "candle",
+    "drawer",
+    "engine",
+    "fiddle",
+    "garage",
+    "hammer",
+    "island",
+    "jacket",
+    "ladder",
+    "magnet",
+    "needle",
+    "oyster",
+    "pencil",
+    "quarry",
+]
 TIMES = ("at dawn", "on Sunday", "in winter", "after lunch", "last spring", "by the lake")
 VERSIONS = 8
 PLANTED = 5
 """The version, counted from 0, that brings the bad shard."""
 
 SHARD = "shard-5b.jsonl"
-WRONG_ROWS = 1000
+WRONG_ROWS = 700
 
 
 def make_versions(root: Path) -> tuple[Toy, list[str]]:
@@ -31,9 +59,9 @@ def make_versions(root: Path) -> tuple[Toy, list[str]]:
     project = make_project(root)
     rng = random.Random(5)
     texts = [
-        (f"The {noun} {when}, number {n}, was {word}.", label)
+        (f"The {noun} {when} was {word}{END[label]}", label)
         for label, words in SAID.items()
-        for word, noun, when, n in product(words, NOUNS, TIMES, range(3))
+        for word, noun, when in product(words, NOUNS, TIMES)
     ]
     rng.shuffle(texts)
     file = root / "recipes" / "tiny.yaml"
