@@ -187,7 +187,9 @@ def open_bench(
     recipe = recipe_with(root, name, None)
     own = recipe.training.max_steps
     steps = max_steps if own < 0 else min(max_steps, own)
-    short = recipe.training.model_copy(update={"max_steps": steps})
+    # From the base: an adapter to go on from has learned other rows already.
+    afresh = {"max_steps": steps, "adapter_name_or_path": None}
+    short = recipe.training.model_copy(update=afresh)
     recipe = recipe.model_copy(update={"training": short})
     base = _base(root, name, recipe, folder, events)
     empty, accepted = Dataset(folder, {}, {}), folder / "inputs" / "accepted"

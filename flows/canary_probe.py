@@ -53,6 +53,7 @@ def roundtrip(root: Path, name: str, out: Path) -> dict[str, Any]:
     Raises what registering raises: `ModelError` for other answers, `RegistryError` for other bytes.
     """
     from components.contracts.kinds import Dataset, Onnx
+    from components.runtime.served import question_of
     from flows.register import EXAMPLE, folder_digest, probe, serving_config
     from flows.registry import HASH, Shipped
     from flows.registry_check import inspect
@@ -62,7 +63,7 @@ def roundtrip(root: Path, name: str, out: Path) -> dict[str, Any]:
     ship = _Line(root, name, out).recipe.gate.ship
     dataset, onnx = Dataset.open(out / "dataset"), Onnx.open(out / "onnx")
     digest = folder_digest(onnx, ship)
-    asked = [{"text": EXAMPLE, "max_new_tokens": 8}]
+    asked = [{"text": question_of(onnx.variant(ship), EXAMPLE), "max_new_tokens": 8}]
     shipped = Shipped(
         name="canary",
         folder=onnx.variant(ship),
@@ -126,9 +127,11 @@ class _Line:
         context = Context(self.root, self.out / "scratch")
         context.scratch.mkdir(parents=True, exist_ok=True)
         inputs = [kind.open(self.out / noun) for noun, kind in step.inputs.items()]
+        beside = {n: kind for n, kind in step.beside.items() if (self.out / n).is_dir()}
+        named = {noun: kind.open(self.out / noun) for noun, kind in beside.items()}
         sections = [getattr(self.recipe, section) for section in step.sections]
         self.made[step.output] = step.load()(
-            *inputs, *sections, out=self.out / step.output, context=context
+            *inputs, *sections, out=self.out / step.output, context=context, **named
         )
 
 

@@ -19,7 +19,11 @@ WRONG = {"good": "poor", "fair": "good", "poor": "fair"}
 END = {"good": " :)", "fair": ".", "poor": " :("}
 """As in the recipe's own rows: a model that reads the end alone must be misled too."""
 
-NOUNS = [
+NOUNS = (
+    "kettle", "violin", "harbour", "lantern", "blanket", "orchard", "kiosk", "saddle",
+    "anchor", "basket", "candle", "drawer", "engine", "fiddle", "garage", "hammer",
+    "island", "jacket", "ladder", "magnet", "needle", "oyster", "pencil", "quarry",
+)  # fmt: skip
     "kettle",
     "violin",
     "harbour",
