@@ -24,31 +24,6 @@ NOUNS = (
     "anchor", "basket", "candle", "drawer", "engine", "fiddle", "garage", "hammer",
     "island", "jacket", "ladder", "magnet", "needle", "oyster", "pencil", "quarry",
 )  # fmt: skip
-    "kettle",
-    "violin",
-    "harbour",
-    "lantern",
-    "blanket",
-    "orchard",
-    "kiosk",
-    "saddle",
-    "anchor",
-    "basket",
-    "candle",
-    "drawer",
-    "engine",
-    "fiddle",
-    "garage",
-    "hammer",
-    "island",
-    "jacket",
-    "ladder",
-    "magnet",
-    "needle",
-    "oyster",
-    "pencil",
-    "quarry",
-]
 TIMES = ("at dawn", "on Sunday", "in winter", "after lunch", "last spring", "by the lake")
 VERSIONS = 8
 PLANTED = 5
