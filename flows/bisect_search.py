@@ -119,7 +119,8 @@ def _out_of_order(
     ends: Ends, figures: Mapping[int, float], name: Callable[[int], str]
 ) -> list[str]:
     """Tell of points that are better than the good end, or worse than the bad end."""
-    sign, told = 1 if ends.higher_is_better else -1, []
+    sign = 1 if ends.higher_is_better else -1
+    told: list[str] = []
     for point, figure in sorted(figures.items()):
         better = sign * (figure - ends.good) > ends.margin
         if better or sign * (ends.bad - figure) > ends.margin:

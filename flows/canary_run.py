@@ -249,7 +249,8 @@ def _mixable(
     bumped: Sequence[Bump], theirs: Packages, folder: Path
 ) -> tuple[list[Bump], list[str]]:
     """Part the bumps into those whose files can be taken over, and why the others cannot."""
-    whole, left_out = [], []
+    whole: list[Bump] = []
+    left_out: list[str] = []
     for one in bumped:
         try:
             overlay(one.name, theirs, folder)
