@@ -11,6 +11,8 @@ from rich.text import Text
 
 from components.contracts.errors import ArtefactError, RecipeError, TunelineError, choose
 from flows.batch_predict import batch_predict
+from flows.bisect_cli import command as bisect
+from flows.canary_start import command as canary
 from flows.compare import command as compare
 from flows.data_cli import data
 from flows.doctor import doctor
@@ -51,6 +53,8 @@ app.command("serve")(serve)
 app.command("doctor")(doctor)
 app.command("verify-resume")(verify_resume)
 app.command("judge")(judge)
+app.command("bisect")(bisect)
+app.command("canary")(canary)
 app.command("retrain")(retrain)
 app.command("export-for")(export_for)
 for of_registry in (promote, rollback, lineage, reproduce):

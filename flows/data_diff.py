@@ -114,7 +114,7 @@ def _at(root: Path, recipe: str, revision: str, folder: Path) -> Dataset:
     place = f"data/{recipe}/dataset"
     folder.mkdir()
     try:
-        with closing(DVCFileSystem(str(root), rev=revision, config=_remotes(root))) as fs:
+        with closing(DVCFileSystem(str(root), rev=revision, config=remotes_now(root))) as fs:
             _need(fs, place, revision, recipe)
             fs.get_file(f"{place}/{MANIFEST}", str(folder / MANIFEST))
             manifest = read_manifest(folder)
@@ -136,7 +136,7 @@ def _at(root: Path, recipe: str, revision: str, folder: Path) -> Dataset:
     return Dataset(folder, manifest["facts"], manifest["files"])
 
 
-def _remotes(root: Path) -> dict[str, Any]:
+def remotes_now(root: Path) -> dict[str, Any]:
     """Return the remotes as they are set up now: at an old revision there may have been none."""
     from dvc.repo import Repo
 
