@@ -25,6 +25,7 @@ from flows.report_page import command as report
 from flows.serve import serve
 from flows.show import show
 from flows.summary import gather
+from flows.sweep_cli import command as sweep
 from flows.talk import chat, generate
 from flows.verify_resume import command as verify_resume
 
@@ -45,6 +46,7 @@ app.command("serve")(serve)
 app.command("doctor")(doctor)
 app.command("verify-resume")(verify_resume)
 app.command("judge")(judge)
+app.command("sweep")(sweep)
 for command in (promote, rollback, lineage, reproduce):
     app.command()(command)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]

@@ -23,6 +23,7 @@ from components.verification.settings import VerificationSettings
 from flows.recipe_demands import need_known_demands
 from flows.recipe_errors import duplicate_keys, explain
 from flows.register import RegistrySettings
+from flows.sweep_settings import SweepSettings
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 TAKEN = {
@@ -39,7 +40,10 @@ REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 class Recipe(Settings):
-    """Every section is required, because DVC hashes each by name; `{}` takes all defaults."""
+    """Every section is required, because DVC hashes each by name; `{}` takes all defaults.
+
+    Only `sweep` may be left out: it is no part of the line, and no stage reads it.
+    """
 
     description: str = ""
     source: SourceSettings
@@ -54,10 +58,11 @@ class Recipe(Settings):
     gate: GateSettings
     report: ReportSettings
     registry: RegistrySettings
+    sweep: SweepSettings | None = None
 
     def flat(self) -> dict[str, str]:
         """Return every setting as `section.key` → text, lists as JSON-like text."""
-        return dict(flatten(self.model_dump(mode="json", exclude={"description"})))
+        return dict(flatten(self.model_dump(mode="json", exclude={"description", "sweep"})))
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

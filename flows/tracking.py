@@ -55,7 +55,7 @@ def open_run(root: Path, record: RunRecord, recipe: Recipe) -> str:
     if record.mlflow_run_id and _fits(store, record.mlflow_run_id, recipe):
         store.update_run(record.mlflow_run_id, status="RUNNING")
     else:
-        experiment = _experiment(store, root, record.recipe)
+        experiment = open_experiment(store, root, record.recipe)
         record.mlflow_run_id = store.create_run(experiment).info.run_id
     run = record.mlflow_run_id
     store.log_batch(
@@ -179,7 +179,8 @@ def _params(recipe: Recipe) -> list[Param]:
     return [Param(name, value[:MAX_PARAM]) for name, value in recipe.flat().items()]
 
 
-def _experiment(store: MlflowClient, root: Path, name: str) -> str:
+def open_experiment(store: MlflowClient, root: Path, name: str) -> str:
+    """Return the id of the experiment `name`, made if it is not there."""
     known = store.get_experiment_by_name(name)
     if known:
         return str(known.experiment_id)
