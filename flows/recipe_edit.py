@@ -41,7 +41,7 @@ def with_values(text: str, values: Mapping[str, Any], place: str) -> str:
 
 def _with(text: str, key: str, value: Any, place: str) -> str:
     path = key.split(".")
-    wanted = yaml.safe_load(text)
+    wanted = _unshared(yaml.safe_load(text))
     if _get(wanted, path) == value:
         return text
     _put(wanted, path, value)
@@ -57,7 +57,7 @@ def _with(text: str, key: str, value: Any, place: str) -> str:
 
 def _edited(text: str, path: Sequence[str], value: Any) -> str:
     """Replace the value, or put the first missing key at the head of the mapping it belongs to."""
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     for depth, name in enumerate(path):
         found = next((v for k, v in node.value if k.value == name), None)
         if found is None or not (isinstance(found, yaml.MappingNode) or depth == len(path) - 1):
@@ -75,10 +75,20 @@ def _edited(text: str, path: Sequence[str], value: Any) -> str:
     return f"{text[: start.index]}{name}: {rest}{between}{text[start.index :]}"
 
 
-def _end(text: str, node: yaml.Node) -> int:
-    """Return where a value ends; what PyYAML counts to a block beyond its last line does not."""
+def _end(text: str, node: Any) -> int:
+    """Return where a value ends: PyYAML counts what follows a block, comments too, to the block."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _end(text, last[1] if isinstance(last, tuple) else last)
     inner = text[node.start_mark.index : node.end_mark.index]
-    return node.start_mark.index + len(inner.rstrip())
+    return int(node.start_mark.index) + len(inner.rstrip())
+
+
+def _unshared(data: Any) -> Any:
+    """Copy YAML data so that an alias is a copy of its own."""
+    if isinstance(data, dict):
+        return {key: _unshared(value) for key, value in data.items()}
+    return [_unshared(value) for value in data] if isinstance(data, list) else data
 
 
 def _nested(path: Sequence[str], value: Any) -> Any:

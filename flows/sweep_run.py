@@ -93,20 +93,23 @@ def run_sweep(sweep: Sweep, tell: Tell, note: Callable[[str], None]) -> list[Tri
     need_known(sweep.settings, sweep.training, f"recipes/{sweep.recipe}.yaml: sweep")
     if sweep.settings.search == "tpe":
         load_optuna()
-    with alone(sweep.folder), open_workers(sweep.settings) as workers:
+    count = sweep.settings.count
+    with alone(sweep.folder):
         book = open_book(sweep, note)
         status = "FAILED"
         try:
             for trial in read_trials(sweep.folder):
                 if trial.result is not None and not (trial.folder / ENTERED).exists():
                     ended(trial.folder, book, tell)  # it outlived an interrupted sweep
-            schedule(sweep, workers, book, tell)
+            if sum(trial.result is not None for trial in read_trials(sweep.folder)) < count:
+                with open_workers(sweep.settings) as workers:
+                    schedule(sweep, workers, book, tell)
             status = "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
             raise
         finally:
-            trials = ranked(read_trials(sweep.folder)[: sweep.settings.count])
+            trials = ranked(read_trials(sweep.folder)[:count])
             book.close(best_of(trials), status)
     if best_of(trials) is None:
         raise ModelError(

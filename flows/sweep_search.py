@@ -67,9 +67,12 @@ def _within(domain: Range, value: float) -> int | float:
 
 def _tpe(settings: SweepSettings, number: int, attempt: int, known: Sequence[Trial]) -> Point:
     """Ask Optuna, given all trials so far; those that run count as bad ones (constant liar)."""
+    from numpy.random import SeedSequence
+
     optuna = load_optuna()
+    (seed,) = SeedSequence([settings.seed, number, attempt]).generate_state(1)
     sampler = optuna.samplers.TPESampler(
-        seed=settings.seed + number + 1_000_003 * attempt,
+        seed=int(seed),
         n_startup_trials=settings.n_startup_trials,
         constant_liar=True,
     )

@@ -183,11 +183,13 @@ def ray_cluster(address: str | None, num_cpus: int) -> Iterator[Any]:
 
     A local one has `num_cpus`, whatever the machine has, and this machine's GPUs.
     """
+    import logging
+
     import ray
 
-    own = {} if address else {"num_cpus": num_cpus, "include_dashboard": False}
+    own: dict[str, Any] = {} if address else {"num_cpus": num_cpus, "include_dashboard": False}
     # "local": without it Ray would join a cluster that happens to be announced on this machine.
-    ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **own)
+    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
     try:
         yield ray
     finally:

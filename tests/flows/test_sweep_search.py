@@ -71,10 +71,10 @@ def test_whole_numbers_stay_whole_and_reach_both_ends() -> None:
 
 def test_tpe_learns_from_what_came_out() -> None:
     pytest.importorskip("optuna", reason="Optuna is not installed")
-    settings = SweepSettings(parameters=RANGES, search="tpe", trials=40)
+    settings = SweepSettings(parameters=RANGES, search="tpe", trials=25)
     known = rollout(settings)
-    values = [one.result.value for one in known if one.result]
-    assert sum(values[-15:]) < 0.7 * sum(values[:15])
+    values = [one.result.value for one in known if one.result and one.result.value]
+    assert sum(values[-12:]) / 12 < 1.6  # drawn at random they are 2.1 in the mean
     # The same trials give the same proposal: nothing else is remembered.
     assert propose(settings, 20, known[:20]) == known[20].spec.parameters
     # One that still runs counts too, so that two workers do not try the same.

@@ -43,11 +43,11 @@ def train(
     for step in range(begun + 1, STEPS + 1):
         loss = found + (STEPS - step) / 10
         context.events.metrics(step, {"loss": loss, "eval_loss": loss})
-        place.write_text(str(step))
         kill = context.root / "kill"
         if step == 2 and settings.lora_r == 8 and kill.exists():
             kill.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
+        place.write_text(str(step))
     with Adapter.write(out) as draft:
         draft.facts = {"best_eval_loss": found, "begun": begun}
     return Adapter.open(out)
