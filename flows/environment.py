@@ -87,6 +87,11 @@ def trial_environment(
     return found
 
 
+def ray_address(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the Ray cluster that big steps are spread over, "local" for this machine, or None."""
+    return environ.get("TUNELINE_RAY") or None
+
+
 def api_key(environ: Mapping[str, str] = os.environ) -> str | None:
     """Return the key that clients of `tuneline serve` must send, or None."""
     return environ.get("TUNELINE_API_KEY") or None

@@ -150,15 +150,21 @@ def open_workers(settings: SweepSettings) -> Iterator[Workers]:
 
 def chosen_engine(settings: SweepSettings) -> str:
     """Return `ray` or `processes`."""
-    installed = find_spec("ray") is not None
     if settings.engine == "ray" or settings.address:
-        if not installed:
-            raise RecipeError(
-                "Ray is asked for, but it is not installed",
-                fix="pip install 'tuneline[ray]', or set sweep.engine: processes",
-            )
+        need_ray()
         return "ray"
+    installed = find_spec("ray") is not None
     return "ray" if settings.engine == "auto" and installed else "processes"
+
+
+def need_ray() -> None:
+    """Raise `RecipeError` if Ray is not installed."""
+    if find_spec("ray") is None:
+        raise RecipeError(
+            "Ray is asked for, but it is not installed",
+            fix="pip install 'tuneline[ray]', or leave it out: sweep.engine: processes, "
+            "no TUNELINE_RAY",
+        )
 
 
 @contextmanager
@@ -178,10 +184,10 @@ def _on_ray(settings: SweepSettings) -> Iterator[Workers]:
 
 
 @contextmanager
-def ray_cluster(address: str | None, num_cpus: int) -> Iterator[Any]:
+def ray_cluster(address: str | None, num_cpus: int | None) -> Iterator[Any]:
     """Give `ray`, connected to the cluster at `address` or to one of its own on this machine.
 
-    A local one has `num_cpus`, whatever the machine has, and this machine's GPUs.
+    A local one has `num_cpus` (None: as many as the machine), and this machine's GPUs.
     """
     import logging
 
