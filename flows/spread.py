@@ -22,15 +22,24 @@ def spreading(step: Step) -> Iterator[dict[str, Any]]:
 
     Where a step is worked on is no setting of a recipe: the artefact is the same.
     """
-    address = ray_address() if step.spreads else None
+    with spread_over(ray_address() if step.spreads else None) as spread:
+        yield {} if spread is None else {"spread": spread}
+
+
+@contextmanager
+def spread_over(address: str | None) -> Iterator["OverRay | None"]:
+    """Give what spreads work over the Ray cluster at `address` ("local": one here), or None.
+
+    Raises `RecipeError` where Ray is not installed.
+    """
     if address is None:
-        yield {}
+        yield None
         return
     from flows.sweep_workers import need_ray, ray_cluster
 
     need_ray()
     with ray_cluster(None if address == "local" else address, None) as ray:
-        yield {"spread": OverRay(ray)}
+        yield OverRay(ray)
 
 
 class OverRay:
