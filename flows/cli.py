@@ -14,14 +14,19 @@ from flows.batch_predict import batch_predict
 from flows.compare import command as compare
 from flows.data_cli import data
 from flows.doctor import doctor
+from flows.dvc_state import heal
 from flows.environment import find_root, prepare
+from flows.export_for import command as export_for
 from flows.graph import changed_stages, read_graph
 from flows.judge import command as judge
+from flows.operate_cli import deploy, down, gc, status, up
 from flows.plan import command as plan
+from flows.quantize import command as quantize
 from flows.recipe import add_to_line, load_recipe, parse_recipe, recipe_file
 from flows.record import read_record, told_faults
 from flows.registry_cli import lineage, promote, reproduce, rollback
 from flows.report_page import command as report
+from flows.retrain_cli import retrain
 from flows.serve import serve
 from flows.show import show
 from flows.summary import gather
@@ -37,6 +42,7 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.command("plan")(plan)
+app.command("quantize")(quantize)
 app.command("report")(report)
 app.command("compare")(compare)
 app.command("generate")(generate)
@@ -47,8 +53,12 @@ app.command("doctor")(doctor)
 app.command("verify-resume")(verify_resume)
 app.command("judge")(judge)
 app.command("sweep")(sweep)
-for command in (promote, rollback, lineage, reproduce):
-    app.command()(command)
+app.command("retrain")(retrain)
+app.command("export-for")(export_for)
+for of_registry in (promote, rollback, lineage, reproduce):
+    app.command()(of_registry)
+for of_servers in (up, down, deploy, status, gc):
+    app.command()(of_servers)
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 
 
@@ -78,14 +88,16 @@ def run(
         add_to_line(root, recipe)
     load_recipe(root, recipe)
     console = Console()
+    for healed in heal(root):
+        console.print(f"  {healed}", style="yellow", soft_wrap=True)
     forced = known_stages(root, recipe, force or [])
     changed = changed_stages(root, recipe)
-    if not changed and not forced:
+    if not changed and not forced and not was_cut_off(root, recipe):
         console.print(f"{recipe}: nothing has changed, nothing to do\n")
         close_left_open(root, recipe)
         show(gather(root, recipe), console, details=False)
         return
-    told = ", ".join(dict.fromkeys([*changed, *forced]))
+    told = ", ".join(dict.fromkeys([*changed, *forced])) or "closing the run that was cut off"
     console.print(f"{recipe}: to do: {told}", highlight=False)
     from flows.data_accept import to_accept_first
 
@@ -111,7 +123,7 @@ def show_recipe(
     if as_json:
         print(facts.model_dump_json(indent=2))
         return
-    if facts.run is None and not facts.artefacts:
+    if facts.run is None and not facts.artefacts and facts.retrain is None:
         raise ArtefactError(
             f"nothing has been made from recipe '{recipe}' here", fix=f"tuneline run {recipe}"
         )
@@ -134,6 +146,12 @@ def known_stages(root: Path, recipe: str, names: list[str]) -> list[str]:
     """Return `names` if the graph has them all, else raise `RecipeError`."""
     stages = {stage.name: stage.name for stage in read_graph(root, recipe)} if names else {}
     return [choose("stage", name, stages, RecipeError) for name in names]
+
+
+def was_cut_off(root: Path, recipe: str) -> bool:
+    """Say whether a flow on this recipe has not come to its end: only a flow can close its run."""
+    record = read_record(root, recipe)
+    return bool(record and record.door == "prefect" and record.status == "running")
 
 
 def close_left_open(root: Path, recipe: str) -> None:

@@ -89,6 +89,7 @@ def add(
     from flows.data_add import add as put_in
     from flows.data_add import validate_now
     from flows.data_show import show_dataset
+    from flows.retrain_events import rows_came
 
     root = find_root(Path.cwd())
     added = put_in(root, recipe, file.absolute(), replace=replace)
@@ -100,6 +101,8 @@ def add(
         for line in added.left(recipe):
             tell(line)
         raise
+    if added.changed:
+        rows_came(recipe, [added.file], tell)
     if as_json:
         print_json({"added": asdict(added), "dataset": dataset.facts})
         return

@@ -101,7 +101,7 @@ def diff(root: Path, recipe: str, old: str, new: str | None = None) -> DataDiff:
             if new is None
             else _at(root, recipe, new, Path(folder) / "new")
         )
-        return _compared(recipe, (old, before), (new, after))
+        return between(recipe, (old, before), (new, after))
 
 
 def _at(root: Path, recipe: str, revision: str, folder: Path) -> Dataset:
@@ -159,7 +159,8 @@ def _need(fs: Any, place: str, revision: str, recipe: str) -> None:
         )
 
 
-def _compared(recipe: str, old: tuple[str, Dataset], new: tuple[str | None, Dataset]) -> DataDiff:
+def between(recipe: str, old: tuple[str, Dataset], new: tuple[str | None, Dataset]) -> DataDiff:
+    """Compare two data sets that are here, each with the name that the result gives it."""
     from components.validation.detect.drift import compare
 
     before, after = _rows(old[1]), _rows(new[1])

@@ -24,7 +24,10 @@ QUIET = {
 DEFAULTS = {
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # waiting longer is the line's own affair
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # a flow that stops beating has died
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PYTHONUNBUFFERED": "1",
     "TOKENIZERS_PARALLELISM": "false",
@@ -97,6 +100,11 @@ def api_key(environ: Mapping[str, str] = os.environ) -> str | None:
     return environ.get("TUNELINE_API_KEY") or None
 
 
+def alert_webhook(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the address that alerts are sent to as JSON, or None. It is a secret: never log it."""
+    return environ.get("TUNELINE_ALERT_WEBHOOK") or None
+
+
 def state_folder(root: Path) -> Path:
     """Return the folder of everything that belongs to this working copy alone."""
     return root / ".tuneline"
@@ -110,7 +118,10 @@ def scratch_folder(root: Path, recipe: str) -> Path:
 def _stores(root: Path) -> dict[str, str]:
     state_folder(root).mkdir(exist_ok=True)
     (root / "mlflow").mkdir(exist_ok=True)
-    return {
+    from flows.up_state import prefect_api
+
+    api = prefect_api(root)
+    return ({"PREFECT_API_URL": api} if api else {}) | {
         "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow' / 'mlflow.db'}",
         "PREFECT_API_DATABASE_CONNECTION_URL": (
             f"sqlite+aiosqlite:///{state_folder(root) / 'prefect.db'}"

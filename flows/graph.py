@@ -12,12 +12,17 @@ from components.contracts.settings import Settings
 
 
 class Options(Settings):
-    """What stands under a stage's `meta`: how Prefect runs it. DVC does not look at it."""
+    """What stands under a stage's `meta`: how Prefect runs it. DVC does not look at it.
+
+    `grace_s` is the time between asking a stage to end (SIGTERM) and killing it: a training uses it
+    to finish its step and write a checkpoint. Keep it under a spot machine's notice.
+    """
 
     gpu: bool = False
     retries: int = Field(0, ge=0)
     retry_delay_s: float = Field(10, ge=0)
     timeout_s: float | None = Field(None, gt=0)
+    grace_s: float = Field(20, ge=0)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import yaml
 from components.contracts.artefacts import read_manifest
 from components.contracts.errors import ArtefactError, ModelError
 from components.formats.serving import serving_of
+from components.runtime.served import WRITERS, writes
 from components.runtime.session import Device
 from components.runtime.shape import Shape
 
@@ -17,7 +18,8 @@ CHAMPION = "champion"
 REGISTERED = re.compile(
     r"^(?:models:/)?(?P<name>[^/:@]+)(?:@(?P<alias>[^/:@]+)|/(?P<version>\d+))?$"
 )
-GENAI = "genai_config.json"
+KNOWN = tuple(WRITERS)
+"""Files that tell an exported model which answers with text."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,10 @@ def in_folder(folder: Path, *, device: Device | None = None) -> Found:
     """
     if (folder / "MLmodel").is_file():
         return logged_model(folder, folder.name, "", device)
-    if not (folder / GENAI).is_file():
-        inside = sorted(found.parent.name for found in folder.glob(f"*/{GENAI}"))
+    if not writes(folder):
+        inside = sorted(found.parent.name for name in KNOWN for found in folder.glob(f"*/{name}"))
         raise ModelError(
-            f"{folder} holds no exported model: it has no {GENAI}",
+            f"{folder} holds no exported model: it has no {' and no '.join(KNOWN)}",
             fix=f"name one of its folders: {', '.join(inside)}" if inside else "run the export",
         )
     config = config_beside(folder.resolve())
@@ -133,7 +135,7 @@ def logged_model(folder: Path, name: str, version: str, device: Device | None) -
     logged = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
     pyfunc = logged.get("flavors", {}).get("python_function", {})
     place = pyfunc.get("artifacts", {}).get("model", {}).get("path")
-    if not place or not (folder / place / GENAI).is_file():
+    if not place or not writes(folder / place):
         raise ModelError(
             f"{name} {version} in {folder} is not a model that tuneline registered",
             fix="ask it through mlflow.pyfunc.load_model",

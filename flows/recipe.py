@@ -15,11 +15,13 @@ from components.export.settings import ExportSettings
 from components.formats.settings import FormatSettings
 from components.gate.settings import GateSettings
 from components.report.settings import ReportSettings
+from components.retraining.settings import RetrainSettings
 from components.sources.settings import ModelSettings, SourceSettings
 from components.tokenization.settings import TokenizationSettings
 from components.training.settings import TrainingSettings
 from components.validation.settings import ValidationSettings
 from components.verification.settings import VerificationSettings
+from flows.operation import OperationSettings
 from flows.recipe_demands import need_known_demands
 from flows.recipe_errors import duplicate_keys, explain
 from flows.register import RegistrySettings
@@ -28,6 +30,8 @@ from flows.sweep_settings import SweepSettings
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 TAKEN = {
     "accepted": "what is remembered of accepted data",
+    "incoming": "files of rows that are still to be taken",
+    "initial": "the adapters that training goes on from",
     "inputs": "the rows of all recipes",
     "judged": "what people said of answers",
 }
@@ -40,9 +44,10 @@ REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 class Recipe(Settings):
-    """Every section is required, because DVC hashes each by name; `{}` takes all defaults.
+    """Every section of a stage is required: DVC hashes each by name. `{}` takes all defaults.
 
-    Only `sweep` may be left out: it is no part of the line, and no stage reads it.
+    `retrain` belongs to no stage: it says when the line runs, not what it makes. `sweep` says what
+    is tried beside the line.
     """
 
     description: str = ""
@@ -58,11 +63,14 @@ class Recipe(Settings):
     gate: GateSettings
     report: ReportSettings
     registry: RegistrySettings
+    retrain: RetrainSettings = RetrainSettings()
+    operation: OperationSettings = OperationSettings()
     sweep: SweepSettings | None = None
 
     def flat(self) -> dict[str, str]:
-        """Return every setting as `section.key` → text, lists as JSON-like text."""
-        return dict(flatten(self.model_dump(mode="json", exclude={"description", "sweep"})))
+        """Return every setting of a stage as `section.key` → text, lists as JSON-like text."""
+        beside = {"description", "retrain", "operation", "sweep"}
+        return dict(flatten(self.model_dump(mode="json", exclude=beside)))
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -91,6 +99,7 @@ def load_recipe(root: Path, name: str) -> Recipe:
 def need_own_folder(recipe: Recipe, name: str) -> None:
     """Raise `RecipeError` if a local input lies where the graph does not look for this recipe."""
     own = f"data/inputs/{name}"
+    need_own_adapter(recipe, name)
     for key, path in _local_inputs(recipe):
         if REMOTE.match(path):
             fix = f"bring it to {own}/ and name it there"
@@ -105,6 +114,17 @@ def need_own_folder(recipe: Recipe, name: str) -> None:
                 "a change there would not be seen",
                 fix=f"move it to {own}/ and name it there",
             )
+
+
+def need_own_adapter(recipe: Recipe, name: str) -> None:
+    """Raise `RecipeError` if training goes on from where the graph does not look."""
+    path = recipe.training.adapter_name_or_path
+    if path is not None and not path.startswith(f"data/initial/{name}/"):
+        raise RecipeError(
+            f"recipes/{name}.yaml: training.adapter_name_or_path: found '{path}', which is not in "
+            f"data/initial/{name}/: a change there would not be seen",
+            fix=f"copy the adapter to data/initial/{name}/adapter and name it there",
+        )
 
 
 def _local_inputs(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -186,10 +206,10 @@ def need_listed(root: Path, name: str) -> None:
 def add_to_line(root: Path, name: str) -> bool:
     """Put a recipe on the line by adding it to params.yaml; return whether it was missing.
 
-    Its folders of inputs, accepted data and judgements are made too: the graph depends on them even
-    where they stay empty.
+    Its folders of inputs, accepted data, adapters to go on from and judgements are made too: the
+    graph depends on them even where they stay empty.
     """
-    for kind in ("inputs", "accepted", "judged"):
+    for kind in ("inputs", "accepted", "initial", "judged"):
         folder = root / "data" / kind / name
         if not folder.is_dir():
             folder.mkdir(parents=True)
@@ -198,7 +218,7 @@ def add_to_line(root: Path, name: str) -> bool:
         return False
     file = root / "params.yaml"
     lines = file.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    entries = [at for at, line in enumerate(lines) if re.match(r"\s*- ", line)]
+    entries = list(_entries(lines))
     if not entries:
         raise RecipeError(
             "params.yaml: recipes is not a list with one name a line: nothing can be added to it",
@@ -208,6 +228,16 @@ def add_to_line(root: Path, name: str) -> bool:
     lines.insert(entries[-1] + 1, f"{indent}- {name}")
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return True
+
+
+def _entries(lines: list[str]) -> Iterator[int]:
+    """Yield the numbers of the lines that are entries of `recipes`."""
+    inside = False
+    for at, line in enumerate(lines):
+        if re.match(r"[^\s#-]", line):
+            inside = line.startswith("recipes:")
+        elif inside and re.match(r"\s*- ", line):
+            yield at
 
 
 def _text(file: Path, place: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -59,6 +60,10 @@ class Registered(_Record):
 class RunRecord(_Record):
     """One run of the line on one recipe.
 
+    `earlier_flow_run_ids` began it and did not end it: a crash, then another flow run went on.
+    `ticket` is in the MLflow run's tags from its first moment: a run that was begun while its id
+    could not be written down here is found by it.
+    `begun` are the stages that a flow has started, whether or not they came to an end.
     `makers` maps the SHA-256 of a manifest to the run that made the artefact; `before` holds the
     manifests of the run before this one, by stage.
     """
@@ -69,8 +74,11 @@ class RunRecord(_Record):
     started: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     mlflow_run_id: str | None = None
     prefect_flow_run_id: str | None = None
+    earlier_flow_run_ids: list[str] = Field(default_factory=list)
+    ticket: str = Field(default_factory=lambda: uuid4().hex)
     git: Git = Field(default_factory=Git)
     stages: dict[str, StageRecord] = Field(default_factory=dict)
+    begun: set[str] = Field(default_factory=set)
     faults: dict[str, Fault] = Field(default_factory=dict)
     registration: Registered | None = None
     makers: dict[str, str] = Field(default_factory=dict)
@@ -124,17 +132,22 @@ def open_record(root: Path, recipe: str, door: Door) -> Iterator[RunRecord]:
 
 
 @contextmanager
-def open_flow_record(root: Path, recipe: str, flow_run: str) -> Iterator[RunRecord]:
+def open_flow_record(
+    root: Path, recipe: str, flow_run: str, *, goes_on: bool = False
+) -> Iterator[RunRecord]:
     """Give the record of a Prefect flow run, to change: the same one when that flow is retried.
 
-    What an unfinished `dvc repro` has done becomes the beginning of this run.
+    What an unfinished `dvc repro` has done becomes the beginning of this run; where `goes_on`, what
+    an unfinished flow run has done too.
     """
     with _editing(root, recipe) as edit:
         last = edit.record
-        begun_by_dvc = last and last.door == "dvc" and last.status != "finished"
-        if last is None or not (begun_by_dvc or last.prefect_flow_run_id == flow_run):
+        unfinished = last and last.status != "finished" and (goes_on or last.door == "dvc")
+        if last is None or not (unfinished or last.prefect_flow_run_id == flow_run):
             last = begin(root, recipe, "prefect", last)
         edit.record = last
+        if last.prefect_flow_run_id not in (None, flow_run):
+            last.earlier_flow_run_ids.append(str(last.prefect_flow_run_id))
         last.door, last.status, last.faults = "prefect", "running", {}
         last.prefect_flow_run_id = flow_run
         yield last

@@ -65,6 +65,7 @@ def register(
         ModelError: the version, loaded back, does not answer as the file does.
         RegistryError: the store gives back other bytes, or another champion came meanwhile.
     """
+    from components.runtime.served import question_of
     from flows import registry
     from flows.registry_bundle import log_bundle
     from flows.registry_transaction import Entry, commit
@@ -72,15 +73,18 @@ def register(
     ship, promote = str(verdict.facts["ship"]), bool(verdict.facts["promote"])
     aliases = ["challenger", "champion"] if promote else ["challenger"]
     digest = folder_digest(onnx, ship)
+    asked = [
+        {**one, "text": question_of(onnx.variant(ship), one["text"])} for one in examples(report)
+    ]
     shipped = registry.Shipped(
         name=settings.name,
         folder=onnx.variant(ship),
         config=serving_config(dataset, onnx),
-        example=examples(report)[0],
+        example=asked[0],
         tags={**context.lineage, **verdict_tags(verdict), registry.HASH: digest},
     )
     context.events.note(f"logging {ship} to MLflow")
-    entry = Entry(shipped, examples(report), promote, probe)
+    entry = Entry(shipped, asked, promote, probe)
     number = commit(context.run, entry)
     log_bundle(context.root, context.lineage.get("recipe", ""), context.run)
     context.events.note(f"{settings.name} version {number}: {', '.join(aliases)}")

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
+from mlflow.entities import LoggedModelStatus
 from mlflow.tracking import MlflowClient
 
 from components.contracts.artefacts import read_manifest
@@ -49,11 +50,27 @@ def register_version(run: str, shipped: Shipped) -> str:
     store = client()
     known = find_version(store, shipped.name, shipped.tags[HASH], run)
     if known is None:
-        uri = log_model(run, shipped)
+        uri = logged_before(store, run, shipped) or log_model(run, shipped)
         known = str(mlflow.register_model(uri, shipped.name).version)
     for tag, value in shipped.tags.items():
         store.set_model_version_tag(shipped.name, known, tag, value)
     return known
+
+
+def logged_before(store: MlflowClient, run: str, shipped: Shipped) -> str | None:
+    """Return the `models:/` address of these bytes if an earlier attempt of the run logged them.
+
+    What such an attempt has left half logged is deleted.
+    """
+    experiment = store.get_run(run).info.experiment_id
+    mine = f"source_run_id = '{run}' AND name = '{shipped.name}'"
+    whole = None
+    for model in store.search_logged_models([experiment], filter_string=mine):
+        if model.status != LoggedModelStatus.READY:
+            store.delete_logged_model(model.model_id)
+        elif model.tags.get(HASH) == shipped.tags[HASH]:
+            whole = f"models:/{model.model_id}"
+    return whole
 
 
 def log_model(run: str, shipped: Shipped) -> str:
@@ -71,6 +88,7 @@ def log_model(run: str, shipped: Shipped) -> str:
             input_example=[dict(shipped.example)],
             pip_requirements=requirements(),
             metadata=dict(shipped.tags),
+            tags={HASH: shipped.tags[HASH]},
         )
     client().update_run(run, status="RUNNING")  # leaving `start_run` has ended it
     return f"models:/{logged.model_id}"

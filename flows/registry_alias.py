@@ -10,13 +10,14 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from flows.holder import holder, let_go_of_dead
 from flows.person import who
 from flows.registry_errors import ConflictError, RegistryError
 from flows.store import champion_version, client
@@ -60,14 +61,21 @@ def swap(name: str, expected: str | None, to: str, why: Why, note: str = "") -> 
     with alone(store, name):
         current = champion(name)
         move = Move(current, to, why, datetime.now(UTC).isoformat(timespec="seconds"), who(), note)
-        if current == to:  # another one has wanted the same
+        if current == to:  # another one has wanted the same, or a crash came before this was noted
+            last = moves(name)[-1:]
+            if not last or last[0].to != to:
+                _note(store, name, replace(move, before=last[0].to if last else None))
             return move
         if current != expected:
             raise _lost(name, expected, current, to)
         store.set_registered_model_alias(name, CHAMPION, to)
-        key = f"{MOVE}{len(moves(name)) + 1:06}"
-        store.set_registered_model_tag(name, key, json.dumps(asdict(move), sort_keys=True))
+        _note(store, name, move)
     return move
+
+
+def _note(store: MlflowClient, name: str, move: Move) -> None:
+    key = f"{MOVE}{len(moves(name)) + 1:06}"
+    store.set_registered_model_tag(name, key, json.dumps(asdict(move), sort_keys=True))
 
 
 def moves(name: str) -> list[Move]:
@@ -102,9 +110,12 @@ def alone(store: MlflowClient, name: str) -> Iterator[None]:
     """Keep all others from moving an alias of `name` as long as the block runs.
 
     Waits for another one that is at it; raises `ConflictError` naming it if that takes too long.
+    What a process of this machine held when it died is taken from it.
     """
     lock, end = f"{name}{LOCK}", time.monotonic() + WAIT_S
     while not _created(store, lock):
+        if let_go_of_dead(store, lock):
+            continue
         if time.monotonic() > end:
             raise _held(store, name, lock)
         time.sleep(PAUSE_S)
@@ -117,7 +128,7 @@ def alone(store: MlflowClient, name: str) -> Iterator[None]:
 def _created(store: MlflowClient, lock: str) -> bool:
     told = f"{who()} since {datetime.now(UTC).isoformat(timespec='seconds')}"
     try:
-        store.create_registered_model(lock, description=told)
+        store.create_registered_model(lock, tags=holder(), description=told)
     except MlflowException as error:
         if error.error_code == EXISTS:
             return False

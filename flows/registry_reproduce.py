@@ -19,6 +19,8 @@ from flows.registry_lineage import Lineage, inputs_of
 
 OURS = ("MLFLOW_", "PREFECT_", "TUNELINE_")
 LAST_WORDS = 25
+CACHE = "tuneline-cache"
+"""The name of the project's own cache among the remotes of the clone."""
 
 
 @dataclass(frozen=True)
@@ -158,11 +160,33 @@ def bring_inputs(root: Path, project: Path, recipe: str, env: Mapping[str, str])
     cache = subprocess.run(
         [*dvc, "cache", "dir"], cwd=root, env=dict(env), capture_output=True, text=True, check=True
     ).stdout.strip()
-    run([*dvc, "remote", "add", "--local", "cache", str(root / cache)], project, env, log)
+    bring_remotes(root, project)
+    run([*dvc, "remote", "add", "--local", CACHE, str(root / cache)], project, env, log)
     try:
-        run([*dvc, "pull", "--remote", "cache", *kept], project, env, log)
+        run([*dvc, "pull", "--remote", CACHE, *kept], project, env, log)
     except RegistryError:
         run([*dvc, "pull", *kept], project, env, log)
+
+
+def bring_remotes(root: Path, project: Path) -> None:
+    """Take along the remotes that only this working copy knows, with their keys.
+
+    Nothing else of its local settings: a cache elsewhere would be written to by the rebuild.
+    """
+    from configobj import ConfigObj
+
+    here = root / ".dvc" / "config.local"
+    if not here.is_file():
+        return
+    known, taken = ConfigObj(str(here)), ConfigObj()
+    for name, section in known.items():
+        if name.strip("'").startswith("remote "):
+            taken[name] = section.dict()
+        elif name == "core" and "remote" in section:
+            taken[name] = {"remote": section["remote"]}
+    file = project / ".dvc" / "config.local"
+    file.write_bytes(b"\n".join(line.encode() for line in taken.write()) + b"\n")
+    file.chmod(0o600)
 
 
 def compare(project: Path, folder: Path, made: Lineage, notes: list[str]) -> Rebuilt:

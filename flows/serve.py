@@ -43,14 +43,14 @@ class Registry:
         return current_version(reference)
 
     def load(self, version: str) -> "Loaded":
-        from components.runtime.text import TextModel
+        from components.runtime.served import open_text
         from components.serving.holder import Loaded
         from flows.model_ref import Reference, find_model, parse_reference
 
         reference = parse_reference(self.text)
         exact = f"{reference.name}/{version}" if isinstance(reference, Reference) else self.text
         found = find_model(self.root, exact, device=self.device)
-        model = TextModel(found.folder, threads=self.threads, device=found.device)
+        model = open_text(found.folder, threads=self.threads, device=found.device)
         name = found.name if found.version else Path(found.name).resolve().name
         return Loaded(model, found.shape, name, found.version)
 

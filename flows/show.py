@@ -7,7 +7,7 @@ from rich.text import Text
 
 from flows.progress import minutes
 from flows.show_tasks import tasks_tables
-from flows.summary import LineFacts, ModelFacts, RunFacts
+from flows.summary import LineFacts, ModelFacts, RunFacts, TickFacts
 
 MARKS = {True: ("✓", "green"), False: ("✗", "red")}
 
@@ -27,6 +27,9 @@ def show(facts: LineFacts, console: Console, *, details: bool) -> None:
             console.print(line, soft_wrap=True)
         if details:
             console.print(stages_table(facts.run))
+    if details and facts.retrain:
+        for line in tick_lines(facts.retrain):
+            console.print(line, soft_wrap=True)
     if details and any(model.speed for model in facts.models.values()):
         console.print(speed_table(facts))
     if details and (shown := judged_model(facts)) and shown[1].slices:
@@ -161,6 +164,13 @@ def run_lines(run: RunFacts) -> list[Text]:
         ),
         *(Text(f"failed:  {name}: {fault.message}", "red") for name, fault in run.faults.items()),
     ]
+
+
+def tick_lines(tick: TickFacts) -> list[Text]:
+    """Return what the last tick of the schedule decided, and why."""
+    start = f" ({tick.start})" if tick.start else ""
+    head = Text(f"retrain: {tick.action}{start}, decided {tick.at}")
+    return [head, *(Text(f"         {reason}") for reason in tick.reasons)]
 
 
 def stages_table(run: RunFacts) -> Table:

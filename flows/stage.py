@@ -1,34 +1,28 @@
 """The DVC door: `python -m flows.stage STAGE RECIPE`, run from the project's root."""
 
 import resource
-import socket
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from components.contracts.artefacts import Artefact
-from components.contracts.errors import (
-    RecipeError,
-    SourceError,
-    TunelineError,
-    UnreachableError,
-    choose,
-)
+from components.contracts.artefacts import Artefact, read_manifest
+from components.contracts.errors import RecipeError, TunelineError, choose
 from components.contracts.events import Context, Events, Tee
 from components.contracts.settings import Settings
+from flows.backoff import worth_retrying
 from flows.environment import prepare, run_id, scratch_folder, stay_offline
+from flows.finished import keep, key_of, take_back
 from flows.follower import follow, follows
 from flows.progress import Bars, listener
 from flows.recipe import NAME, load_recipe
 from flows.record import Door, Fault, Registered, StageRecord, manifest_key, open_record
 from flows.spread import spreading
 from flows.steps import LAST, STEPS, Step
-
-TROUBLE = (ConnectionError, TimeoutError, socket.gaierror)
-"""Causes of a `SourceError` that may be gone at the next try."""
+from flows.watched import die_with_parent
 
 Load = Callable[[Path, str], Settings]
 
@@ -42,6 +36,7 @@ def main(
         print("usage: python -m flows.stage STAGE RECIPE", file=sys.stderr)
         return 2
     root, (name, recipe) = Path.cwd(), words
+    die_with_parent(signal.SIGTERM)  # DVC leaves what it has started running when it is killed
     prepare(root)
     if follows():
         return follow(root, name, recipe, steps, load)
@@ -69,6 +64,11 @@ def run_stage(
     data = root / "data" / recipe
     inputs = [kind.open(data / noun) for noun, kind in step.inputs.items()]
     started = time.monotonic()
+    key = key_of(root, name, recipe, sections, step.output) if run_id() else None
+    if key and take_back(root, name, recipe, key, data / step.output):
+        print(f"{name}: was finished when the line was cut off: taken as it is")
+        manifest = read_manifest(data / step.output)
+        return Artefact(data / step.output, manifest["facts"], manifest["files"])
     with ExitStack() as stack:
         context = _context(root, recipe, step, _listeners(root, recipe, stack))
         context.scratch.mkdir(parents=True, exist_ok=True)
@@ -77,6 +77,8 @@ def run_stage(
         named |= stack.enter_context(spreading(step))
         made = step.load()(*inputs, *sections, out=data / step.output, context=context, **named)
     seconds = time.monotonic() - started
+    if key:
+        keep(root, name, recipe, key, made)
     _record_success(root, name, recipe, made, seconds)
     print(f"{name}: made {made.path.relative_to(root)} ({_size(made)}) in {seconds:.0f} s")
     if step.output == LAST and run_id() is None:
@@ -138,27 +140,6 @@ def _record_fault(root: Path, name: str, recipe: str, error: BaseException) -> N
         )
         if _door() == "dvc":
             record.status = "failed"
-
-
-def worth_retrying(error: BaseException) -> bool:
-    """Return whether the same call may succeed: a broken line may, bad data will not.
-
-    A `TunelineError` counts as final unless a network fault is behind it; what nobody foresaw
-    (a device fault, a killed worker) is worth another try.
-    """
-    if not isinstance(error, TunelineError):
-        return isinstance(error, Exception)
-    broken = any(isinstance(cause, TROUBLE) for cause in _causes(error))
-    return isinstance(error, UnreachableError) or (isinstance(error, SourceError) and broken)
-
-
-def _causes(error: BaseException | None) -> Iterable[BaseException]:
-    while error is not None:
-        yield error
-        reason = getattr(error, "reason", None)  # urllib wraps the fault in URLError.reason
-        if isinstance(reason, BaseException):
-            yield reason
-        error = error.__cause__ or error.__context__
 
 
 def peak_rss_bytes() -> int:

@@ -76,7 +76,9 @@ STEPS: dict[str, Step] = {
         "evaluation",
         beside={"raw": kinds.Raw},
     ),
-    "export": Step("components.export.export:export", BASE | ADAPTER, ("export",), "onnx"),
+    "export": Step(
+        "components.export.export:export", BASE | ADAPTER, ("export",), "onnx", beside=TOKENS
+    ),
     "champion": Step("flows.champion:champion", ONNX, ("registry",), "champion"),
     "verify": Step(
         "components.verification.verify:verify",

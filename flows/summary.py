@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from components.contracts.artefacts import MANIFEST, read_manifest, sha256
 from components.contracts.errors import ArtefactError
+from components.retraining.facts import Action, Start
 from flows.environment import scratch_folder
 from flows.locked import locked_hashes
 from flows.record import Door, Fault, Git, Registered, RunRecord, StageRecord, Status, read_record
@@ -117,6 +118,22 @@ class RunFacts(_Facts):
     faults: dict[str, Fault]
 
 
+class TickFacts(_Facts):
+    """What `tuneline retrain` decided last, with its reasons in words.
+
+    `start` says what a fine-tune began from, `champion` is the version that was in use then,
+    `mlflow_run_id` the run that the decision is tagged on.
+    """
+
+    at: str
+    action: Action
+    start: Start | None
+    reasons: list[str]
+    champion: str | None
+    prefect_flow_run_id: str | None
+    mlflow_run_id: str | None
+
+
 class LineFacts(_Facts):
     """What `tuneline show RECIPE --json` prints. `run` is null where only artefacts are known."""
 
@@ -130,6 +147,7 @@ class LineFacts(_Facts):
     )
     verdict: VerdictFacts | None
     registration: Registered | None
+    retrain: TickFacts | None = Field(default=None, description="the last tick of the schedule")
 
 
 def gather(root: Path, recipe: str) -> LineFacts:
@@ -144,6 +162,22 @@ def gather(root: Path, recipe: str) -> LineFacts:
         tasks=task_facts(facts["evaluate"], facts["verify"]),
         verdict=_verdict(facts["gate"]),
         registration=record.registration if record else None,
+        retrain=_tick(root, recipe),
+    )
+
+
+def _tick(root: Path, recipe: str) -> TickFacts | None:
+    from flows.retrain_tick import read_tick
+
+    tick = read_tick(root, recipe)
+    if tick is None:
+        return None
+    return TickFacts(
+        at=tick.at,
+        **tick.decision.model_dump(),
+        champion=tick.champion.version if tick.champion else None,
+        prefect_flow_run_id=tick.prefect_flow_run_id,
+        mlflow_run_id=tick.mlflow_run_id,
     )
 
 

@@ -127,11 +127,11 @@ def open_model(
     text: str, device: Literal["cpu", "cuda"] | None, threads: int
 ) -> "tuple[Found, TextModel]":
     """Return the model that `text` names and its opened files."""
-    from components.runtime.text import TextModel
+    from components.runtime.served import open_text
     from flows.model_ref import find_model
 
     found = find_model(project(), text, device=device)
-    opened = TextModel(found.folder, threads=threads, device=found.device)
+    opened = open_text(found.folder, threads=threads, device=found.device)
     _ = opened.model  # a fault of the files is told before anything is asked
     return found, opened
 

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from components.contracts.artefacts import read_manifest
+from flows.live import send_rest
 from flows.locked import locked_hashes
 from flows.recipe import Recipe, load_recipe
 from flows.record import (
@@ -27,7 +28,7 @@ from flows.record import (
 )
 from flows.registry import known
 from flows.steps import LAST, STEPS
-from flows.store import client
+from flows.store import ABSENT, client
 
 FAULTS = (MlflowException, OSError)
 """What a tracker may raise when it cannot be reached or written to."""
@@ -42,7 +43,10 @@ FILES = {
 }
 """What a person wants to open from the run's page: path in the artefact → folder in the run."""
 
-LIVE = "loss"
+TICKET = "tuneline.ticket"
+CURVED = "adapter"
+"""What is made by the stage that has a live curve."""
+
 MAX_PARAM = 6000
 
 
@@ -55,8 +59,7 @@ def open_run(root: Path, record: RunRecord, recipe: Recipe) -> str:
     if record.mlflow_run_id and _fits(store, record.mlflow_run_id, recipe):
         store.update_run(record.mlflow_run_id, status="RUNNING")
     else:
-        experiment = open_experiment(store, root, record.recipe)
-        record.mlflow_run_id = store.create_run(experiment).info.run_id
+        record.mlflow_run_id = _begin(store, root, record)
     run = record.mlflow_run_id
     store.log_batch(
         run,
@@ -66,6 +69,15 @@ def open_run(root: Path, record: RunRecord, recipe: Recipe) -> str:
     for start in range(0, len(params), 100):
         store.log_batch(run, params=params[start : start + 100])
     return run
+
+
+def _begin(store: MlflowClient, root: Path, record: RunRecord) -> str:
+    """Begin the run of a record, or take up the one that was begun when a crash came between."""
+    experiment = open_experiment(store, root, record.recipe)
+    mine = f"tags.`{TICKET}` = '{record.ticket}'"
+    if record.mlflow_run_id is None and (found := store.search_runs([experiment], mine)):
+        return str(found[0].info.run_id)
+    return str(store.create_run(experiment, tags={TICKET: record.ticket}).info.run_id)
 
 
 def run_of_dvc(root: Path, recipe: str) -> str:
@@ -81,10 +93,9 @@ def lineage(root: Path, recipe: str, run: str) -> dict[str, str]:
     return {"mlflow.run_id": run, **(_identity(record) if record else {}), **hashes}
 
 
-def last_step(run: str) -> int:
-    """Return the last step of the live curve that a run already has, 0 if none."""
-    history = client().get_metric_history(run, LIVE)
-    return max((point.step for point in history), default=0)
+def logged_steps(run: str, name: str) -> set[int]:
+    """Return the steps of a metric that a run already has."""
+    return {point.step for point in client().get_metric_history(run, name)}
 
 
 def log_curve(run: str, points: Sequence[tuple[int, Mapping[str, float], int]]) -> None:
@@ -109,12 +120,14 @@ def record_stage(
     store = client()
     output = STEPS[name].output
     folder = root / "data" / recipe / output
+    if output == CURVED:
+        send_rest(root, recipe, run)
     tags: dict[str, str] = {f"stage.{name}": stage.outcome}
     if locked:
         tags[f"dvc.{output}"] = locked
     if stage.made_by and stage.made_by != run:
         tags[f"stage.{name}.made_by"] = stage.made_by
-    store.log_batch(run, metrics=_metrics(_numbers(name, stage, folder)), tags=_tags(tags))
+    store.log_batch(run, metrics=_metrics(_new(store, run, name, stage, folder)), tags=_tags(tags))
     if locked and output in INPUTS:
         store.log_inputs(run, [_input(recipe, output, locked)])
     for path, place in FILES.get(output, {}).items():
@@ -138,6 +151,19 @@ def registration(folder: Path) -> Registered | None:
 def close_run(run: str, status: str) -> None:
     """End a run as FINISHED, FAILED or KILLED."""
     client().set_terminated(run, status)
+
+
+def close_dead_run(run: str) -> None:
+    """End a run as KILLED if it is open still; what is not there any more is no fault."""
+    store = client()
+    try:
+        status = store.get_run(run).info.status
+    except MlflowException as error:
+        if error.error_code in ABSENT:
+            return
+        raise
+    if status in ("RUNNING", "SCHEDULED"):
+        store.set_terminated(run, "KILLED")
 
 
 def close_dvc_run(root: Path, recipe: str, last: str | None = None) -> None:
@@ -191,12 +217,15 @@ def open_experiment(store: MlflowClient, root: Path, name: str) -> str:
 
 
 def _identity(record: RunRecord) -> dict[str, str]:
+    before = ",".join(record.earlier_flow_run_ids)
+    earlier = {"prefect.earlier_flow_run_ids": before} if before else {}
     return {
         "recipe": record.recipe,
         "door": record.door,
         "git.commit": record.git.commit or "none",
         "git.dirty": str(record.git.dirty).lower(),
         "prefect.flow_run_id": record.prefect_flow_run_id or "none",
+        **earlier,
     }
 
 
@@ -224,6 +253,15 @@ def _numbers(name: str, stage: StageRecord, folder: Path) -> dict[str, float]:
     return numbers | ({f"{name}.peak_rss_mb": rss / 1e6} if rss is not None else {})
 
 
+def _new(
+    store: MlflowClient, run: str, name: str, stage: StageRecord, folder: Path
+) -> dict[str, float]:
+    """Return a stage's numbers that the run does not have: entered twice, it has one point each."""
+    there = store.get_run(run).data.metrics
+    numbers = {_safe(key): value for key, value in _numbers(name, stage, folder).items()}
+    return {key: value for key, value in numbers.items() if there.get(key) != value}
+
+
 def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
     """Yield the finite numbers inside nested JSON with dotted names; pairs become low and high."""
     if isinstance(value, bool):
@@ -241,8 +279,7 @@ def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
 
 def _metrics(values: Mapping[str, float]) -> list[Metric]:
     now = int(time.time() * 1000)
-    allowed = {_safe(name): value for name, value in values.items()}
-    return [Metric(name, value, now, 0) for name, value in allowed.items()]
+    return [Metric(name, value, now, 0) for name, value in values.items()]
 
 
 def _safe(name: str) -> str:

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from components.contracts.errors import ArtefactError
 from flows.environment import state_folder
+from flows.up_state import pages
 
 HOST = "127.0.0.1"
 STARTUP_S = 180
@@ -60,12 +61,13 @@ def stopped_by_signals() -> Iterator[None]:
 
 def start_and_wait(root: Path, console: Console, *, browser: bool) -> None:
     """Start what does not run elsewhere, and stop it on `KeyboardInterrupt`."""
-    for name, page in elsewhere().items():
+    there = elsewhere() | pages(root)
+    for name, page in there.items():
         console.print(f"{name:<8}{page} (runs there already)", highlight=False)
     servers = [
         make(root, free_port(port))
         for name, make, port in (("MLflow", mlflow_server, 5000), ("Prefect", prefect_server, 4200))
-        if name not in elsewhere()
+        if name not in there
     ]
     with ExitStack() as stack:
         try:
@@ -95,9 +97,13 @@ def mlflow_server(root: Path, port: int) -> Server:
     """Return the MLflow server on the project's store; two processes instead of ten."""
     address = f"http://{HOST}:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
-    command += ["--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"], "--workers", "1"]
+    command += ["--workers", "1"]
     command += ["--default-artifact-root", (root / "mlflow" / "artifacts").as_uri()]
-    env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    env = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # not as an option: a database's address holds its password, and all may list processes
+        "MLFLOW_BACKEND_STORE_URI": os.environ["MLFLOW_TRACKING_URI"],
+    }
     return Server("MLflow", command, address, f"{address}/health", env)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from made_seq2seq import Exported, write_seq2seq
 from tiny_export import write_adapter, write_export
 
 from components.contracts.events import Context, Heard
@@ -46,6 +47,12 @@ def tiny_onnx(
 ) -> Onnx:
     """The tiny model as fp32, int8 and int4 files."""
     return write_export(tiny_base, tiny_adapter, tmp_path_factory.mktemp("export"))
+
+
+@pytest.fixture(scope="session")
+def tiny_seq2seq(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A random T5 of two layers with a random adapter, as fp32, int8 and int4 files."""
+    return write_seq2seq(tmp_path_factory.mktemp("seq2seq"))
 
 
 @pytest.fixture(scope="session")

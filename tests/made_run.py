@@ -102,6 +102,7 @@ def made_run(
             draft.facts["variants"][name] = {
                 "bytes": size,
                 "metrics": summarise(tuned),
+                "ran_on": {"CPUExecutionProvider": 340},
                 "slices": measure_slices(slicings, tuned, base, **limits),
                 **({"bias": swapped()} if tasks else {}),
             }

@@ -1,5 +1,6 @@
 """Typed artefacts: folders whose `manifest.json` is written last, so a folder with one is whole."""
 
+import errno
 import hashlib
 import json
 import shutil
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from components.contracts.errors import ArtefactError, SpaceError
+
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""A full disk, a spent quota, a limit on the size of files."""
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -69,7 +73,7 @@ class Artefact:
             shutil.rmtree(path, ignore_errors=True)
             temporary.rename(path)
         except OSError as error:
-            if error.errno == 28:
+            if error.errno in NO_SPACE:
                 raise SpaceError(
                     f"no room left on the disk while writing {path}",
                     fix="free some space and run again: finished artefacts are kept",

@@ -33,7 +33,7 @@ class Prompter:
         """Return the prompt of a row, leaving `room` tokens for the answer."""
         wording = self._wording(replace(row, choices=()))  # it writes freely
         text = wording.prompt(self.voice)
-        return self._fit(self.voice.encode(text, special=wording.special), room)
+        return self._fit(self.voice.encode_prompt(text, special=wording.special), room)
 
     def choices(self, row: Row) -> tuple[Tokens, tuple[Tokens, ...]]:
         """Return the prompt of a row and its choices behind it; see `encode_choices`."""

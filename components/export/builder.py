@@ -17,22 +17,25 @@ def build(model: Path, out: Path, variant: str, settings: ExportSettings) -> Non
     """Write the full-precision model folder `model` as `variant` to the folder `out`.
 
     The graph returns the logits of every token unless told otherwise (not pruned to the last), so
-    that the file shipped is the file whose perplexity is known. Raises `ModelError` with the
-    builder's last words.
+    that the file shipped is the file whose perplexity is known. Weights that are to be calibrated
+    have eight bits here. Raises `ModelError` with the builder's last words.
     """
     # A cache bounded to the attention window is for genai's own runtime: here caches grow.
     fixed = ["hf_token=false", "windowed_kv_cache=false"]
     options = [*quantization_options(variant, settings), *fixed]
     provider, cache = settings.execution_provider, out / "cache"
+    precision = "int8" if is_calibrated(variant, settings) else variant
     said = io.StringIO()
     try:
         with hushed(said):
             from onnxruntime_genai.models import builder
 
             parsed = builder.parse_extra_options(
-                "", str(model), str(out), variant, provider, str(cache), options
+                "", str(model), str(out), precision, provider, str(cache), options
             )
-            builder.create_model("", str(model), str(out), variant, provider, str(cache), **parsed)
+            builder.create_model(
+                "", str(model), str(out), precision, provider, str(cache), **parsed
+            )
     # The builder has no errors of its own; whatever it raises means that this model is beyond it.
     except Exception as error:
         words = " | ".join(said.getvalue().strip().splitlines()[-3:])
@@ -50,6 +53,8 @@ def quantization_options(variant: str, settings: ExportSettings) -> list[str]:
     quantization = quantization_of(variant, settings)
     if quantization is None:
         return []
+    if quantization.calibrated:
+        quantization = quantization.before_calibration()
     mixed = quantization.matmul_mixed_precision
     options: dict[str, Any] = {
         "algo_config": quantization.algo_config,
@@ -67,18 +72,34 @@ def quantization_of(variant: str, settings: ExportSettings) -> WeightQuantizatio
     return {"int8": settings.int8, "int4": settings.int4}.get(variant)
 
 
+def is_calibrated(variant: str, settings: ExportSettings) -> bool:
+    """Return whether the weights of a variant are rounded with their inputs in mind."""
+    quantization = quantization_of(variant, settings)
+    return quantization is not None and quantization.calibrated
+
+
 def describe(folder: Path) -> dict[str, Any]:
-    """Return size, operator sets and node count of the ONNX folder."""
+    """Return size, operator sets and node count of the ONNX folder, of all its graphs together."""
     import onnx
 
-    graph = onnx.load(folder / "model.onnx", load_external_data=False)
+    graphs = [onnx.load(file, load_external_data=False) for file in sorted(folder.glob("*.onnx"))]
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return {
         "bytes": size,
         "megabytes": round(size / 1e6, 1),
-        "opset": {entry.domain or "ai.onnx": entry.version for entry in graph.opset_import},
-        "nodes": len(graph.graph.node),
+        "opset": {
+            entry.domain or "ai.onnx": entry.version
+            for graph in graphs
+            for entry in graph.opset_import
+        },
+        "nodes": sum(nodes_in(graph.graph) for graph in graphs),
     }
+
+
+def nodes_in(graph: Any) -> int:
+    """Return the nodes of a graph, those inside its branches too."""
+    inside = (nodes_in(one.g) for node in graph.node for one in node.attribute if one.HasField("g"))
+    return len(graph.node) + sum(inside)
 
 
 def _settle(model: Path, out: Path) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 from components.contracts.artefacts import need_space
 from components.contracts.events import Context
-from components.contracts.kinds import Adapter, BaseModelFolder, Onnx
+from components.contracts.kinds import Adapter, BaseModelFolder, Onnx, Tokens
 from components.export import builder
+from components.export.calibrated import calibrate_variant, check_calibrated
 from components.export.kinds import architecture, kind_of
 from components.export.merged_config import say_what_the_builder_asks
 from components.export.settings import ExportSettings
@@ -29,14 +30,18 @@ def export(
     *,
     out: Path,
     context: Context,
+    tokens: Tokens | None = None,
 ) -> Onnx:
     """Write each variant as a folder that is complete in itself (graph, tokenizer, configs).
+
+    `tokens` are the rows that weights are calibrated on, where the settings ask for that.
 
     Raises:
         ModelError: the architecture is not known to the builder, or the adapter does not fit.
         SpaceError: the disk has too little room for the merged model and all variants.
     """
     open_writer = kind_of(base).writer(base.model)
+    check_calibrated(base, tokens, settings)
     needed = bytes_needed(base.model, settings)
     need_space(out.parent, needed, f"the export of {', '.join(settings.variants)}")
     merged = context.scratch / "merged"
@@ -48,6 +53,9 @@ def export(
             for done, variant in enumerate(settings.variants):
                 context.events.progress("exporting", done, len(settings.variants))
                 write(draft.folder / variant, variant)
+                calibrate_variant(
+                    draft.folder / variant, variant, merged, tokens, settings, context
+                )
                 draft.facts["variants"][variant] = _variant_facts(
                     draft.folder / variant, variant, settings
                 )
@@ -108,5 +116,5 @@ def _variant_facts(folder: Path, variant: str, settings: ExportSettings) -> dict
     quantization = builder.quantization_of(variant, settings)
     return {
         **builder.describe(folder),
-        "quantization": None if quantization is None else quantization.model_dump(mode="json"),
+        "quantization": None if quantization is None else quantization.facts(),
     }

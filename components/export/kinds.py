@@ -8,8 +8,16 @@ from typing import Any
 
 from components.contracts.errors import ModelError, did_you_mean
 from components.contracts.kinds import Adapter, BaseModelFolder
-from components.contracts.task_types import CAUSAL_LM, ENCODERS, SEQ_CLS, task_type_of
-from components.export import traced_classifier, traced_decoder
+from components.contracts.task_types import (
+    CAUSAL_LM,
+    ENCODERS,
+    MASKED_LM,
+    SEQ2SEQ,
+    SEQ_2_SEQ_LM,
+    SEQ_CLS,
+    task_type_of,
+)
+from components.export import seq2seq, traced_classifier, traced_decoder, traced_masked
 from components.export.architectures import ARCHITECTURES, TRACED
 from components.export.settings import ExportSettings
 from components.export.writers import Write, by_builder, by_tracing
@@ -68,6 +76,22 @@ def merged_classifier(base: BaseModelFolder, adapter: Adapter) -> tuple[Any, Any
     return load_merged_classifier(base.model, adapter.model, adapter.facts["labels"])
 
 
+def merged_seq2seq(base: BaseModelFolder, adapter: Adapter) -> tuple[Any, Any]:
+    """Return the tuned encoder-decoder, with a cache as inference wants it, and its tokenizer."""
+    from components.model.seq2seq import load_merged_seq2seq
+
+    model, tokenizer = load_merged_seq2seq(base.model, adapter.model)
+    model.config.use_cache = True
+    return model, tokenizer
+
+
+def merged_masked(base: BaseModelFolder, adapter: Adapter) -> tuple[Any, Any]:
+    """Return the tuned masked-language model and its tokenizer."""
+    from components.model.masked import load_merged_masked
+
+    return load_merged_masked(base.model, adapter.model)
+
+
 DECODERS: dict[str, Open] = {
     **dict.fromkeys(ARCHITECTURES, by_builder),
     **dict.fromkeys(TRACED, by_tracing(traced_decoder.write_graph)),
@@ -77,8 +101,16 @@ CLASSIFIERS: dict[str, Open] = dict.fromkeys(
     ENCODERS, by_tracing(traced_classifier.write_graph, "config.json")
 )
 
+MASKED: dict[str, Open] = dict.fromkeys(
+    ENCODERS, by_tracing(traced_masked.write_graph, "config.json")
+)
+
+SEQ2SEQS: dict[str, Open] = dict.fromkeys(SEQ2SEQ, seq2seq.open_writer)
+
 KINDS: dict[str, Kind] = {
     CAUSAL_LM: Kind(merged_decoder, architecture, DECODERS),
+    MASKED_LM: Kind(merged_masked, family, MASKED),
+    SEQ_2_SEQ_LM: Kind(merged_seq2seq, family, SEQ2SEQS),
     SEQ_CLS: Kind(merged_classifier, family, CLASSIFIERS),
 }
 

@@ -50,5 +50,5 @@ def classifier(encoder: Any) -> Traced:
         "input_ids": torch.full((TEXTS, LENGTH), 3, dtype=torch.long),
         "attention_mask": torch.ones(TEXTS, LENGTH, dtype=torch.long),
     }
-    axes = {name: {0: "batch", 1: "sequence"} for name in values}
+    axes = {name: {0: "batch_size", 1: "sequence_length"} for name in values}
     return Traced(Classifier(), values, axes, ["logits"])

@@ -140,13 +140,13 @@ def example(causal: Any) -> tuple[dict[str, "torch.Tensor"], dict[str, dict[int,
         "attention_mask": torch.ones(BATCH, PAST + NEW, dtype=torch.long),
         "position_ids": torch.arange(PAST, PAST + NEW).repeat(BATCH, 1),
     }
-    axes = {name: {0: "batch", 1: "sequence"} for name in INPUTS}
-    axes["attention_mask"] = {0: "batch", 1: "total"}
+    axes = {name: {0: "batch_size", 1: "sequence_length"} for name in INPUTS}
+    axes["attention_mask"] = {0: "batch_size", 1: "total_sequence_length"}
     for layer in range(int(causal.config.get_text_config().num_hidden_layers)):
         for kind in KINDS:
             name = f"past_key_values.{layer}.{kind}"
             values[name] = torch.zeros(BATCH, heads, PAST, size)
-            axes[name] = {0: "batch", 2: "past"}
+            axes[name] = {0: "batch_size", 2: "past_sequence_length"}
     return values, axes
 
 
@@ -158,6 +158,11 @@ def cache_shape(causal: Any) -> tuple[int, int]:
     return int(getattr(config, "num_key_value_heads", None) or heads), int(size)
 
 
+GENAI_TYPE = "decoder"
+"""What onnxruntime-genai calls any decoder with such inputs; of a family by its own name, such as
+gpt2, it expects the inputs of older exporters."""
+
+
 def genai_config(causal: Any) -> dict[str, Any]:
     """Return what the builder writes beside a graph, as far as a reader of the file asks for it."""
     config = causal.config.get_text_config()
@@ -167,13 +172,14 @@ def genai_config(causal: Any) -> dict[str, Any]:
     present = {f"present_{kind}_names": f"present.%d.{kind}" for kind in KINDS}
     return {
         "model": {
-            "type": str(config.model_type),
+            "type": GENAI_TYPE,
             "bos_token_id": config.bos_token_id,
             "eos_token_id": config.eos_token_id if ends is None else ends,
             "pad_token_id": config.pad_token_id,
             "context_length": int(config.max_position_embeddings),
             "vocab_size": int(config.vocab_size),
             "decoder": {
+                "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
                 "filename": FILE,
                 "head_size": size,
                 "hidden_size": int(config.hidden_size),
@@ -183,5 +189,9 @@ def genai_config(causal: Any) -> dict[str, Any]:
                 "inputs": {name: name for name in INPUTS} | past,
                 "outputs": {"logits": "logits"} | present,
             },
-        }
+        },
+        "search": {
+            "max_length": int(config.max_position_embeddings),
+            "past_present_share_buffer": False,
+        },
     }

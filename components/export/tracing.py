@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.contracts.errors import ModelError
+from components.contracts.onnx_weights import GRAPH
 from components.export.hushed import hushed
 
 if TYPE_CHECKING:
     import torch
 
 OPSET = 21
-FILE = "model.onnx"
+FILE = GRAPH
 SCOPES = "pkg.torch.onnx.name_scopes"
 
 

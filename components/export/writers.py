@@ -7,6 +7,7 @@ from pathlib import Path
 from components.contracts.errors import ModelError
 from components.export import builder
 from components.export.beside import copy_beside
+from components.export.readers import make_ready
 from components.export.round_weights import round_weights
 from components.export.settings import ExportSettings
 
@@ -19,7 +20,12 @@ Trace = Callable[[Path, Path], str | None]
 
 def by_builder(merged: Path, settings: ExportSettings) -> Write:
     """Return what writes variants of the model folder `merged` with the builder."""
-    return lambda out, variant: builder.build(merged, out, variant, settings)
+
+    def write(out: Path, variant: str) -> None:
+        builder.build(merged, out, variant, settings)
+        make_ready(merged, out)
+
+    return write
 
 
 def by_tracing(trace: Trace, *beside: str) -> Callable[[Path, ExportSettings], Write]:
@@ -39,8 +45,11 @@ def by_tracing(trace: Trace, *beside: str) -> Callable[[Path, ExportSettings], W
             rounding = builder.quantization_of(variant, settings)
             if rounding is None:
                 shutil.copytree(traced, out, dirs_exist_ok=True)
+            elif rounding.calibrated:
+                round_weights(traced, out, "int8", rounding.before_calibration(), head)
             else:
                 round_weights(traced, out, variant, rounding, head)
+            make_ready(merged, out)
 
         return write
 

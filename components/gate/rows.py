@@ -13,13 +13,17 @@ from components.scoring.metrics import summarise
 def same_model(evidence: Evidence) -> Reason:
     """The export itself is right: fp32 in ONNX Runtime equals torch."""
     parity = evidence.parity
+    changed = "".join(
+        f"; weights of the {name} file are not those of the fp32 file: {', '.join(tensors[:3])}"
+        for name, tensors in parity.get("changed_weights", {}).items()
+    )
     return Reason(
         "parity",
         bool(parity["passed"]),
         f"{parity['variant']} file against torch: "
         f"logits differ by at most {parity['max_logit_difference']:.1g} "
         f"(allowed {parity['limit']:.1g}), {parity.get('compared', 'greedy answers')} identical on "
-        f"{parity['identical_greedy']} of {parity['prompts']} prompts",
+        f"{parity['identical_greedy']} of {parity['prompts']} prompts{changed}",
     )
 
 

@@ -99,20 +99,15 @@ def _generate(
 def open_model(line: Line, name: str) -> CausalLM:
     """Open base or tuned in torch (fp32), or an exported file in ONNX Runtime."""
     if name not in ("base", "tuned"):
-        from components.runtime.ort import OrtLM
+        from components.runtime.lm import open_lm
 
-        return OrtLM(line.onnx.variant(name), device=line.onnx.facts["execution_provider"])
-    import torch
-
-    from components.model.base import load_base
+        return open_lm(line.onnx.variant(name), device=line.onnx.facts["execution_provider"])
     from components.model.device import pick_device
-    from components.model.merge import load_merged
-    from components.model.torch_lm import TorchLM
+    from components.model.opened import open_base, open_tuned
 
-    device = pick_device()
     if name == "base":
-        return TorchLM(load_base(line.base.model, dtype=torch.float32, device=device))
-    return TorchLM(load_merged(line.base.model, line.adapter.model)[0].to(device))
+        return open_base(line.base, pick_device())
+    return open_tuned(line.base, line.adapter, pick_device())
 
 
 def _kept(file: Path, stamp: str) -> Iterator[tuple[str, str]]:

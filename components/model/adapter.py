@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 def attach_adapter(
     model: "PreTrainedModel",
     settings: LoraSettings,
-    task_type: str = CAUSAL_LM,
+    task_type: str | None = CAUSAL_LM,
     modules_to_save: "Sequence[str]" = (),
 ) -> "PeftModel":
     """Freeze `model` and put a fresh adapter on it; adapter weights are fp32.
 
+    `task_type` is peft's (None for what it has no class of its own for).
     `modules_to_save` are trained whole and saved beside the adapter. With `finetuning_type: full`
     the model itself comes back, all its weights trainable.
 

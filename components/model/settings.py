@@ -43,6 +43,8 @@ class LoraSettings(QuantizedLoading):
     principal components of each weight, by a whole SVD or by N subspace iterations).
     `lora_top_layers` adapts the last so many blocks only (`null`: all): gradients stop below them,
     which saves about a third of the time and of the memory at half the blocks.
+    `adapter_name_or_path` (LLaMA-Factory's name) is a peft folder below data/initial/RECIPE/ whose
+    weights training goes on from; it must have the shape that the other settings ask for.
     """
 
     finetuning_type: Literal["lora", "full"] = "lora"
@@ -54,6 +56,7 @@ class LoraSettings(QuantizedLoading):
     use_rslora: bool = False
     use_dora: bool = False
     init_lora_weights: InitLoraWeights = True
+    adapter_name_or_path: str | None = None
 
     @property
     def full(self) -> bool:
@@ -76,6 +79,11 @@ class LoraSettings(QuantizedLoading):
             raise ValueError(
                 "finetuning_type: full has no adapter: leave out lora_top_layers, use_dora and "
                 "init_lora_weights, or use finetuning_type: lora"
+            )
+        if self.adapter_name_or_path is not None and (self.full or self.pissa):
+            raise ValueError(
+                "adapter_name_or_path goes on from a plain adapter: it cannot go with "
+                "finetuning_type: full or with init_lora_weights: pissa"
             )
         if self.pissa and self.wanted:
             raise ValueError(

@@ -20,7 +20,7 @@ def model_rows(page: Page) -> list[dict[str, Any]]:
     return [
         {
             "name": line.evaluation.facts.get("base_is", name) if name == "base" else name,
-            "runtime": "torch fp32" if name in TORCH else "ONNX Runtime",
+            "runtime": "torch fp32" if name in TORCH else ran_in(exported.get(name, {})),
             "megabytes": None if name in TORCH else exported[name]["bytes"] / 1e6,
             "metrics": line.metrics(name),
             "shipped": name == line.ship,
@@ -28,6 +28,15 @@ def model_rows(page: Page) -> list[dict[str, Any]]:
         }
         for name in line.models
     ]
+
+
+def ran_in(facts: Mapping[str, Any]) -> str:
+    """Return what ran a file, and on which execution providers its nodes were."""
+    nodes = facts.get("ran_on") or {}
+    names = {name: name.removesuffix("ExecutionProvider") for name in nodes}
+    if len(nodes) < 2:
+        return ", ".join(["ONNX Runtime", *names.values()])
+    return ", ".join(["ONNX Runtime", *(f"{nodes[one]} nodes {names[one]}" for one in nodes)])
 
 
 def decode(speeds: Mapping[str, Any], model: str) -> float | None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts.errors import ModelError
-from components.runtime.generate import Decoder, Generation, choose_token
+from components.runtime.generate import Decoder, Generation, choose_token, first_seen
 
 Decode = Callable[[Sequence[int]], str]
 CACHED = 24_576
@@ -60,10 +60,11 @@ def cut(text: str, stops: Sequence[str]) -> str:
 
 @dataclass
 class Row:
-    """One prompt and what has been said after it so far."""
+    """One prompt and what has been said after it so far; `seen` is what repeating it would be."""
 
     index: int
     prompt: Sequence[int]
+    seen: Sequence[int]
     random: np.random.Generator
     answer: list[int] = field(default_factory=list)
     done: bool = False
@@ -89,7 +90,12 @@ def generate_batch(
     shared = shared_start(prompts)
     for group in batches(prompts, generation.max_new_tokens, batch_size):
         rows = [
-            Row(index, prompts[index], np.random.default_rng([generation.seed, index]))
+            Row(
+                index,
+                prompts[index],
+                first_seen(model, prompts[index]),
+                np.random.default_rng([generation.seed, index]),
+            )
             for index in group
         ]
         yield from _answer(model, rows, shared, generation, stop or Stop())
@@ -126,7 +132,7 @@ def _next_tokens(
         return chosen
     for place, row in enumerate(rows):
         if not row.done:
-            seen = [*row.prompt, *row.answer]
+            seen = [*row.seen, *row.answer]
             chosen[place] = choose_token(logits[place], seen, generation, row.random)
     return chosen
 

@@ -66,7 +66,7 @@ def generate(
     if not prompt:
         raise ModelError("the prompt has no tokens", fix="give at least one token to start from")
     random = np.random.default_rng(generation.seed)
-    seen = list(prompt)
+    seen = first_seen(model, prompt)
     logits, past = model.begin((), [prompt], generation.max_new_tokens)
     for left in reversed(range(generation.max_new_tokens)):
         token = choose_token(logits[0], seen, generation, random)
@@ -76,6 +76,15 @@ def generate(
         seen.append(token)
         if left:
             logits, past = model.step(np.array([token], np.int64), past)
+
+
+def first_seen(model: object, prompt: Sequence[int]) -> list[int]:
+    """Return what counts as seen before the first new token: the prompt.
+
+    An encoder-decoder has an attribute of this name instead: its source is read, not written, and
+    transformers' repetition penalty is about what the decoder has written.
+    """
+    return list(getattr(model, "first_seen", prompt))
 
 
 def choose_token(

@@ -17,13 +17,17 @@ SPACES = ("▁", "Ġ")
 
 
 def label_ids(
-    model: TextModel, conversation: Sequence[Message], labels: Sequence[str]
+    model: TextModel, conversation: str | Sequence[Message], labels: Sequence[str]
 ) -> list[Ids]:
     """Return the token ids of each label where the template writes it, behind the conversation.
 
     The end-of-sequence token is left out, as in training's choices. Raises `ModelError` where the
-    template writes the conversation differently once the answer is there.
+    template writes the conversation differently once the answer is there, or there are no turns.
     """
+    if model.source_apart:
+        return [tuple(model.encode(label, add_special_tokens=False)) for label in labels]
+    if isinstance(conversation, str):
+        raise ModelError("a model of plain text has no labels", fix="use --no-labels")
     prompt = model.render(conversation)
     found = []
     for label in labels:

@@ -80,6 +80,7 @@ class OrtLM:
         decoder = config["model"]["decoder"]
         self.threads = threads or cpus()
         self.session = open_session(folder / decoder["filename"], self.threads, device)
+        self.sessions = (self.session,)
         self.inputs = {value.name: value for value in self.session.get_inputs()}
         self.past = _past_names(decoder, self.inputs)
         self.keeps_fewer = KEEP in {v.name for v in self.session.get_overridable_initializers()}

@@ -40,6 +40,7 @@ class OrtClassifier:
         self.pad = int(config.get("pad_token_id") or 0)
         self.context_length = context_length(config)
         self.session = open_session(folder / FILE, threads or cpus(), device)
+        self.sessions = (self.session,)
         inputs = [value.name for value in self.session.get_inputs()]
         if sorted(inputs) != ["attention_mask", "input_ids"] or not self.labels:
             raise ModelError(

@@ -76,8 +76,6 @@ class Predictor:
         prompt = self.prompt(asked)
         ids = self.model.prompt_ids(prompt)
         if self.labels:
-            if isinstance(prompt, str):
-                raise ModelError("a model of plain text has no labels", fix="use --no-labels")
             if not self._ids:
                 self._ids = label_ids(self.model, prompt, self.shape.labels)
             longest = max(map(len, self._ids))

@@ -13,6 +13,10 @@ Device = Literal["cpu", "cuda"]
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
+RECORD_PROVIDERS = "session.record_ep_graph_assignment_info"
+"""The option that lets a session tell where each node runs."""
+
+
 def open_session(file: Path, threads: int, device: Device) -> Any:
     """Open an inference session on exactly the device asked for; raise `ModelError` otherwise."""
     check_packages(installed_packages())
@@ -21,13 +25,14 @@ def open_session(file: Path, threads: int, device: Device) -> Any:
     provider = PROVIDERS[device]
     if provider not in onnxruntime.get_available_providers():
         raise ModelError(
-            f"ONNX Runtime has no {provider} here",
+            f"ONNX Runtime has no {provider} here: {file} was not run",
             fix="install the gpu extra (`pip install -e '.[gpu]'`), or use device cpu",
         )
     options = onnxruntime.SessionOptions()
     # Its own default counts cores, and in a virtual machine it takes two of them for one.
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    options.add_session_config_entry(RECORD_PROVIDERS, "1")
     providers = [provider] if device == "cpu" else [provider, PROVIDERS["cpu"]]
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=providers)
@@ -39,10 +44,24 @@ def open_session(file: Path, threads: int, device: Device) -> Any:
     # Without its CUDA libraries the runtime lists CUDA, then runs on the CPU with only a warning.
     if session.get_providers()[0] != provider:
         raise ModelError(
-            f"{provider} was asked for, but {file} would run on {session.get_providers()[0]}",
+            f"{provider} was asked for, but {file} would run on {session.get_providers()[0]}: "
+            "it was not run",
             fix="install CUDA and cuDNN as the gpu extra names them, or use device cpu",
         )
     return session
+
+
+def nodes_by_provider(*sessions: Any) -> dict[str, int]:
+    """Return how many nodes of open sessions' graphs run on each execution provider.
+
+    A session for CUDA may leave single nodes to the CPU (shapes, what has no CUDA kernel); these
+    are counted, and not seen in the session's list of providers.
+    """
+    found: dict[str, int] = {}
+    parts = (part for one in sessions for part in one.get_provider_graph_assignment_info())
+    for part in parts:
+        found[part.ep_name] = found.get(part.ep_name, 0) + len(part.get_nodes())
+    return dict(sorted(found.items()))
 
 
 def check_packages(installed: Iterable[str]) -> None:

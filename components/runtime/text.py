@@ -30,7 +30,16 @@ class TextModel:
     and `genai_config.json` lie beside the graph. The model is opened at the first answer.
     """
 
+    source_apart = False
+    """Whether a prompt is read as a source of its own, and not gone on from."""
+
     def __init__(self, folder: Path, *, threads: int = 0, device: Device = "cpu") -> None:
+        self._open(folder, threads, device)
+        config = read_config(folder)["model"]
+        self.stop_ids = stop_ids(config["eos_token_id"])
+        self.context_length = int(config["context_length"])
+
+    def _open(self, folder: Path, threads: int, device: Device) -> None:
         from tokenizers import Tokenizer
 
         if not (folder / "tokenizer.json").is_file():
@@ -39,9 +48,6 @@ class TextModel:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
-        config = read_config(folder)["model"]
-        self.stop_ids = _stop_ids(config["eos_token_id"])
-        self.context_length = int(config["context_length"])
 
     @cached_property
     def model(self) -> OrtLM:
@@ -168,5 +174,6 @@ def _text(token: str | dict[str, Any] | None) -> str | None:
     return str(token["content"]) if isinstance(token, dict) else token
 
 
-def _stop_ids(found: int | list[int]) -> frozenset[int]:
+def stop_ids(found: int | list[int]) -> frozenset[int]:
+    """Return the ids that end an answer, as a configuration names them."""
     return frozenset(found if isinstance(found, list) else [found])

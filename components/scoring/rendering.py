@@ -7,6 +7,7 @@ from typing import Any
 
 from components.contracts.errors import ModelError
 from components.runtime.template import Template, dialect
+from components.runtime.turns import plain_text
 from components.scoring.voice import Voice
 
 TODAY = datetime(2024, 7, 26)
@@ -14,7 +15,12 @@ TODAY = datetime(2024, 7, 26)
 
 
 def render(voice: Voice, turns: Sequence[Mapping[str, Any]]) -> str:
-    """Return the prompt for the next answer; raise `ModelError` if there is no such template."""
+    """Return the prompt for the next answer; raise `ModelError` if there is no such template.
+
+    The source of an encoder-decoder is the turns' plain text.
+    """
+    if voice.source_apart:
+        return plain_text(turns)
     source: Any = voice.tokenizer.chat_template
     if isinstance(source, dict):
         source = source.get("default")

@@ -72,8 +72,11 @@ def encode_choices(
     """Return the ids of a prompt and of its choices behind it.
 
     Prompt and choice are encoded as one text, and the choice is what comes after the ids of the
-    prompt alone: as lm-eval does it.
+    prompt alone: as lm-eval does it. To a source, a choice is a text of its own.
     """
+    if voice.source_apart:
+        choices = tuple(tuple(voice.encode(word)) for word in words)
+        return tuple(voice.encode_prompt(text, special=special)), choices
     kept = text.rstrip(" ")
     start = voice.encode(kept, special=special)
     between = text[len(kept) :] + gap
@@ -107,7 +110,7 @@ def _retold(plan: Plan, request: Request, voice: Voice, limit: int, room: int) -
         return replace(request, prompt=tuple(voice.encode(wording.text)))
     text = wording.prompt(voice)
     if not wording.choices:
-        ids = tuple(voice.encode(text, special=wording.special))
+        ids = tuple(voice.encode_prompt(text, special=wording.special))
         return replace(request, prompt=ids[max(0, len(ids) + room - limit) :])
     prompt, choices = encode_choices(
         voice, text, wording.choices, gap=wording.gap, special=wording.special

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.contracts.errors import ModelError, TunelineError
-from components.runtime.generate import Generation, choose_token
+from components.runtime.generate import Generation, choose_token, first_seen
 from components.runtime.ragged import Apart, Rows, Together
 from components.runtime.shape import Shape
 from components.runtime.stream import Finish, TextStream
@@ -199,7 +199,8 @@ class Engine:
     def _choose(self, row: Row, logits: NDArray[np.float32]) -> None:
         """Give a row its next token and tell it; mark the row when that ends it."""
         job, how = row.job, row.job.generation
-        seen = [*job.prompt, *row.answer] if how.repetition_penalty != 1 else ()
+        penalised = how.repetition_penalty != 1
+        seen = [*first_seen(self.model.model, job.prompt), *row.answer] if penalised else ()
         token = choose_token(logits, seen, how, row.random)
         if token in self.model.stop_ids:
             self._end(row, "stop")

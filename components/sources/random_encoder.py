@@ -1,4 +1,7 @@
-"""A tiny BERT-class encoder with random weights and a byte-level tokenizer, for tests."""
+"""A tiny BERT-class encoder with random weights and a byte-level tokenizer, for tests.
+
+For labels there is no head yet; a masked-language model has its own.
+"""
 
 from pathlib import Path
 
@@ -7,6 +10,7 @@ import numpy as np
 from components.contracts.artefacts import need_space, write_json
 from components.contracts.errors import ModelError
 from components.contracts.events import Context
+from components.contracts.task_types import MASKED_LM
 from components.sources.settings import RandomModel
 
 SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]")
@@ -18,13 +22,15 @@ Weights = dict[str, np.ndarray]
 
 
 def bring_model(settings: RandomModel, folder: Path, context: Context) -> None:
-    """Write config, weights and tokenizer to `folder`; there is no head yet."""
+    """Write config, weights and tokenizer to `folder`."""
     del context
     from safetensors.numpy import save_file
 
     if settings.hidden_size % settings.num_attention_heads:
         raise ModelError("model.hidden_size must be a multiple of model.num_attention_heads")
     tensors = _weights(settings)
+    if settings.task_type == MASKED_LM:
+        tensors = {f"bert.{name}": tensor for name, tensor in tensors.items()} | _head(settings)
     need_space(folder, sum(t.nbytes for t in tensors.values()), "the random model")
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     write_json(folder / "config.json", _config(settings))
@@ -33,7 +39,7 @@ def bring_model(settings: RandomModel, folder: Path, context: Context) -> None:
 
 def _config(settings: RandomModel) -> dict[str, object]:
     return {
-        "architectures": ["BertModel"],
+        "architectures": ["BertForMaskedLM" if settings.task_type == MASKED_LM else "BertModel"],
         "model_type": "bert",
         "dtype": "float32",
         "hidden_act": "gelu",
@@ -82,6 +88,20 @@ def _weights(settings: RandomModel) -> Weights:
         tensors |= linear(f"{at}.output.dense", hidden, inner)
         tensors |= norm(f"{at}.output.LayerNorm")
     return tensors | linear("pooler.dense", hidden, hidden)
+
+
+def _head(settings: RandomModel) -> Weights:
+    """Return the head of a masked-language model; its last product is the embedding."""
+    hidden, at = settings.hidden_size, "cls.predictions"
+    random = np.random.default_rng([settings.seed, 1])
+    dense = random.standard_normal((hidden, hidden)) * hidden**-0.5
+    return {
+        f"{at}.transform.dense.weight": dense.astype(np.float32),
+        f"{at}.transform.dense.bias": np.zeros(hidden, np.float32),
+        f"{at}.transform.LayerNorm.weight": np.ones(hidden, np.float32),
+        f"{at}.transform.LayerNorm.bias": np.zeros(hidden, np.float32),
+        f"{at}.bias": np.zeros(VOCABULARY, np.float32),
+    }
 
 
 def _write_tokenizer(folder: Path, length: int) -> None:

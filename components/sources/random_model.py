@@ -10,7 +10,7 @@ import numpy as np
 from components.contracts.artefacts import need_space, write_json
 from components.contracts.errors import ModelError
 from components.contracts.events import Context
-from components.sources import random_encoder
+from components.sources import random_encoder, random_seq2seq
 from components.sources.settings import RandomModel
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -22,14 +22,15 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+OTHERS = {"bert": random_encoder.bring_model, "t5": random_seq2seq.bring_model}
 EMBEDDING_SCALE = 0.25
 """Large enough that tied embeddings can give confident logits; 0.02 would cap them near 1."""
 
 
 def bring_model(settings: RandomModel, folder: Path, context: Context) -> None:
     """Write config, weights, tokenizer and generation config to `folder`."""
-    if settings.architecture == "bert":
-        random_encoder.bring_model(settings, folder, context)
+    if settings.architecture != "llama":
+        OTHERS[settings.architecture](settings, folder, context)
         return
     from safetensors.numpy import save_file
 

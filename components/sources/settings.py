@@ -136,8 +136,9 @@ class BaseModelSource(Settings):
     """What every source of a base model has.
 
     `task_type` is what it is trained to do, as peft calls it: `CAUSAL_LM` goes on with a text,
-    `SEQ_CLS` (an encoder with a head) gives a text a label. `teacher` is a model to learn from
-    (`training.distillation`), with the same vocabulary.
+    `SEQ_2_SEQ_LM` (an encoder-decoder) writes a text to another one, `SEQ_CLS` (an encoder with a
+    head) gives a text a label, `MASKED_LM` (an encoder too) tells hidden tokens. `teacher` is a
+    model to learn from (`training.distillation`), with the same vocabulary.
     """
 
     task_type: TaskType = CAUSAL_LM
@@ -178,11 +179,13 @@ class HubModel(BaseModelSource):
 class RandomModel(BaseModelSource):
     """A model with random weights and a byte-level tokenizer, built on the spot.
 
-    It is of the Llama class, or for `SEQ_CLS` of the BERT class.
+    It is of the Llama class, for `SEQ_CLS` and `MASKED_LM` of the BERT class, for `SEQ_2_SEQ_LM` of
+    the T5 class (with `tie_word_embeddings: false` as T5 v1.1 and Flan-T5: gated layers and a head
+    of its own).
     """
 
     kind: Literal["random"]
-    architecture: Literal["llama", "bert"] = "llama"
+    architecture: Literal["llama", "bert", "t5"] = "llama"
     hidden_size: int = Field(default=64, ge=32, multiple_of=32)
     intermediate_size: int = Field(default=128, ge=32, multiple_of=32)
     num_hidden_layers: int = Field(default=2, ge=1)

@@ -44,11 +44,11 @@ def download(settings: UrlRows, context: Context) -> list[RowFile]:
         return kept
     filesystem, path = open_filesystem(settings)
     try:
-        wanted = _listing(filesystem, path, settings.url)
+        wanted = listing(filesystem, path, settings.url)
         part = _part(downloads, settings, wanted)
         need_space(part, sum(one.size or 0 for one in wanted), settings.url)
         for one in wanted:
-            _bring(filesystem, one, part / one.name, context)
+            bring_file(filesystem, one, part / one.name, context)
     except trouble() as error:
         raise explain(error, settings.url) from error
     found = identity(_files(part))["sha256"]
@@ -76,7 +76,7 @@ def _files(folder: Path) -> list[RowFile]:
     return [RowFile(name, folder / name) for name in names]
 
 
-def _listing(filesystem: Any, path: str, url: str) -> list[Remote]:
+def listing(filesystem: Any, path: str, url: str) -> list[Remote]:
     """Return the files to bring, in order of their names."""
     web = urlsplit(url).scheme in ("http", "https")  # a web server has no folders and no patterns
     if web or not (is_pattern(url) or url.endswith("/")):
@@ -117,7 +117,7 @@ def _part(downloads: Path, settings: UrlRows, wanted: Sequence[Remote]) -> Path:
     return part
 
 
-def _bring(filesystem: Any, remote: Remote, target: Path, context: Context) -> None:
+def bring_file(filesystem: Any, remote: Remote, target: Path, context: Context) -> None:
     """Copy a file, or what is missing of it, to `target`."""
     done = target.stat().st_size if target.exists() else 0
     if remote.size is not None and done == remote.size:

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from components.contracts.task_types import CAUSAL_LM, SEQ_CLS
+from components.contracts.task_types import CAUSAL_LM, MASKED_LM, SEQ_2_SEQ_LM, SEQ_CLS
 from components.tokenization.encode import Columns, encode_rows
 from components.tokenization.labelled import Labelled, load_encoder_tokenizer
 from components.tokenization.ledger import RULES, Rule
 from components.tokenization.lines import Line
+from components.tokenization.pairs import encode_pairs, facts_of_pairs, load_pair_tokenizer
 from components.tokenization.settings import TokenizationSettings
+from components.tokenization.texts import encode_texts, facts_of_masks, load_masked_tokenizer
 from components.tokenization.tokenizer import Tokenizer, load_tokenizer
 
 
@@ -60,8 +62,25 @@ def classifier() -> Reader:
     return Reader(labelled.encode, labelled.facts)
 
 
-READERS: dict[str, Callable[[], Reader]] = {CAUSAL_LM: decoder, SEQ_CLS: classifier}
+def encoder_decoder() -> Reader:
+    """Return how rows are read for an encoder-decoder: a source and the target written to it."""
+    return Reader(encode_pairs, facts_of_pairs, RULES)
+
+
+def masked() -> Reader:
+    """Return how rows are read for a masked-language model: plain text whose tokens are told."""
+    return Reader(encode_texts, facts_of_masks, RULES[:1])
+
+
+READERS: dict[str, Callable[[], Reader]] = {
+    CAUSAL_LM: decoder,
+    MASKED_LM: masked,
+    SEQ_2_SEQ_LM: encoder_decoder,
+    SEQ_CLS: classifier,
+}
 TOKENIZERS: dict[str, Callable[[Path], Tokenizer]] = {
     CAUSAL_LM: load_tokenizer,
+    MASKED_LM: load_masked_tokenizer,
+    SEQ_2_SEQ_LM: load_pair_tokenizer,
     SEQ_CLS: load_encoder_tokenizer,
 }

@@ -77,7 +77,7 @@ class Labelled:
         for turn, one in zip(turns, backend.encode_batch_fast(turns), strict=True):
             ids, whole = one.ids, len(one.ids)
             if whole > settings.max_length and settings.truncation == "truncate_prompt":
-                ids = _cut(backend, turn, settings.max_length)
+                ids = cut_at(backend, turn, settings.max_length)
             cut = whole - len(ids)
             lines.append(Line(ids, [], prompt_tokens=len(ids), cut=cut, needed=len(ids), targets=1))
         return lines
@@ -109,7 +109,7 @@ def _text(turns: list[dict[str, Any]], text: str) -> str:
     return asked[-1] if asked else text
 
 
-def _cut(backend: Any, text: str, length: int) -> list[int]:
+def cut_at(backend: Any, text: str, length: int) -> list[int]:
     """Return the ids of the beginning of a text, with the special tokens behind it."""
     backend.enable_truncation(length)
     try:

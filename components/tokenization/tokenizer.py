@@ -96,7 +96,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         bos=hf.bos_token_id,
         eos=hf.eos_token_id,
         pad=hf.pad_token_id,
-        stop=tuple(sorted({hf.eos_token_id, *_generation_eos(folder)})),
+        stop=tuple(sorted({hf.eos_token_id, *generation_eos(folder)})),
         adds_bos=hf.bos_token_id is not None and first == [hf.bos_token_id],
     )
     template = hf.chat_template
@@ -117,8 +117,11 @@ def _load(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
 
 
-def _generation_eos(folder: Path) -> list[int]:
-    """Chat models often end a turn with another token than the tokenizer's eos_token."""
+def generation_eos(folder: Path) -> list[int]:
+    """Return the ids that end an answer by the folder's generation config.
+
+    Chat models often end a turn with another token than the tokenizer's eos_token.
+    """
     file = folder / "generation_config.json"
     if not file.is_file():
         return []

@@ -4,7 +4,6 @@ A file's name holds its step and the SHA-256 of its bytes, so one rename makes i
 that was cut short or changed on the disk is found before anything is read from it.
 """
 
-import errno
 import hashlib
 import os
 import re
@@ -14,11 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from components.contracts.artefacts import sha256
+from components.contracts.artefacts import NO_SPACE, sha256
 from components.contracts.errors import SpaceError
-
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-"""A full disk, a spent quota, a limit on the size of files."""
 
 NAME = re.compile(r"checkpoint-(?P<step>\d{8,})-(?P<digest>[0-9a-f]{64})\.pt")
 UNFINISHED = "unfinished.tmp"

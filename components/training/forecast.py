@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 from components.contracts.errors import ModelError
 from components.contracts.events import Context, Silent
 from components.contracts.kinds import BaseModelFolder, Tokens
-from components.contracts.task_types import CAUSAL_LM, SEQ_CLS, task_type_of
+from components.contracts.task_types import (
+    CAUSAL_LM,
+    MASKED_LM,
+    SEQ_2_SEQ_LM,
+    SEQ_CLS,
+    task_type_of,
+)
 from components.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -104,7 +110,8 @@ def forecast(
 
     trainer = shapes_only(base, tokens, settings)
     lengths = [len(row.input_ids) for row in trainer.rows]
-    batches = [batch for step in trainer.plan for batch in step]
+    # The rows of a masked-language model count on from epoch to epoch.
+    batches = [tuple(row % len(lengths) for row in b) for step in trainer.plan for b in step]
     largest = max(batches, key=lambda batch: area(batch, lengths))
     saved = checkpoint_bytes(trainer)
     device = pick_device()
@@ -151,8 +158,24 @@ def classifier_shapes(settings: TrainingSettings) -> "Callable[..., Any]":
     return load_shapes_only
 
 
+def seq2seq_shapes(settings: TrainingSettings) -> "Callable[..., Any]":
+    del settings
+    from components.model.seq2seq import load_shapes_only
+
+    return load_shapes_only
+
+
+def masked_shapes(settings: TrainingSettings) -> "Callable[..., Any]":
+    del settings
+    from components.model.masked import load_shapes_only
+
+    return load_shapes_only
+
+
 SHAPES: "dict[str, Callable[[TrainingSettings], Callable[..., Any]]]" = {
     CAUSAL_LM: decoder_shapes,
+    MASKED_LM: masked_shapes,
+    SEQ_2_SEQ_LM: seq2seq_shapes,
     SEQ_CLS: classifier_shapes,
 }
 """How a model of each kind is made without numbers."""

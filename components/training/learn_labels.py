@@ -128,7 +128,7 @@ def prepare_classifier(
     from components.training.rows import plan_epoch
     from components.training.train import plan_steps
 
-    refuse(settings)
+    refuse(settings, SEQ_CLS)
     torch.manual_seed(settings.seed)
     keep_few_kernels()
     device = pick_device()
@@ -160,12 +160,12 @@ def prepare_classifier(
     )
 
 
-def refuse(settings: TrainingSettings) -> None:
+def refuse(settings: TrainingSettings, task_type: str) -> None:
     """Raise `RecipeError` naming every setting that is for decoders only."""
     found = [name for name, asked in DECODERS_ONLY.items() if asked(settings)]
     if found:
         raise RecipeError(
-            f"training.{', training.'.join(found)}: not for model.task_type {SEQ_CLS}",
+            f"training.{', training.'.join(found)}: not for model.task_type {task_type}",
             fix="leave it out, or train a decoder (model.task_type: CAUSAL_LM)",
         )
 

@@ -34,6 +34,9 @@ class TrainingSettings(LoraSettings, ObjectiveSettings):
     gradient is not finite, up to `max_skipped_steps` times. `auto_find_batch_size` halves the
     micro-batches of a step that ran out of memory and takes it again; off, it stops.
 
+    Of a masked-language model `mlm_probability` of the tokens are asked for, others in every epoch:
+    `mask_replace_prob` of these behind the mask token, `random_replace_prob` behind a random one.
+
     `num_processes` train together, each on micro-batches of its own: a step has as many more rows.
     `fsdp` cuts up the weights of full fine-tuning between them (docs/gpu.md).
     """
@@ -54,6 +57,10 @@ class TrainingSettings(LoraSettings, ObjectiveSettings):
     adam_beta1: Share = 0.9
     adam_beta2: Share = 0.999
     adam_epsilon: PositiveFloat = 1e-8
+
+    mlm_probability: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    mask_replace_prob: Share = 0.8
+    random_replace_prob: Share = 0.1
 
     packing: bool = False
     packing_length: PositiveInt = 2048
@@ -82,6 +89,12 @@ class TrainingSettings(LoraSettings, ObjectiveSettings):
     def _compiled_is_fast(self) -> "TrainingSettings":
         if self.torch_compile and not self.fast:
             raise ValueError("torch_compile is a fast path: it cannot go with fast: false")
+        return self
+
+    @model_validator(mode="after")
+    def _shares_of_the_hidden(self) -> "TrainingSettings":
+        if self.mask_replace_prob + self.random_replace_prob > 1:
+            raise ValueError("mask_replace_prob and random_replace_prob are together more than 1")
         return self
 
     @model_validator(mode="after")

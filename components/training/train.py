@@ -77,12 +77,13 @@ def train_together(
     from components.model.pruning import save_pruning
     from components.training.checkpoint import load_checkpoint
     from components.training.guard import need_a_step
+    from components.training.initial import initial_adapter
     from components.training.keeper import Keeper, heeding_sigterm
     from components.training.resume import fingerprint, restore
 
     folder = context.scratch / "train"
     trainer = prepare(base, tokens, settings, context)
-    mark = fingerprint(settings, trainer.plan, base, tokens)
+    mark = fingerprint(settings, trainer.plan, base, tokens, *initial_adapter(settings, context))
     group.take_in(trainer, mark)
     trainer.save = keeper = Keeper(folder / mark[:16], mark)
     last = partial(load_checkpoint, keeper.folder, mark, context.events.note)
@@ -119,9 +120,13 @@ def prepare(
 
     `load` takes the place of what loads the base where the model is only looked at.
     """
+    from components.training.initial import begin
     from components.training.kinds import TRAINERS
 
-    return TRAINERS[task_type_of(base)](base, tokens, settings, context, load)
+    trainer = TRAINERS[task_type_of(base)](base, tokens, settings, context, load)
+    if load is None:
+        begin(trainer, settings, context)
+    return trainer
 
 
 def prepare_decoder(

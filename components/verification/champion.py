@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from components.contracts.artefacts import Draft
 from components.contracts.events import Context
 from components.contracts.kinds import Champion, Onnx
-from components.runtime.ort import OrtLM
+from components.runtime.lm import open_lm
 from components.runtime.session import Device
 from components.scoring.items import Item
 from components.scoring.metrics import summarise
@@ -112,9 +112,9 @@ class Rival:
         """
         from components.scoring.score import score_items
 
-        lm, stranger = OrtLM(self.folder, threads=1, device=self.device), None
+        lm, stranger = open_lm(self.folder, threads=1, device=self.device), None
         if not self.reads_the_same:
-            found = self.as_stranger(items, lm)
+            found = self.as_stranger(items, lm.context_length)
             if found is None:
                 reason = "it has another tokenizer, and the words of the held-out rows are not kept"
                 context.events.note(f"not compared with the champion: {reason}")
@@ -135,11 +135,13 @@ class Rival:
             "metrics": metrics,
         }
         if tasks is not None:
-            whole = OrtLM(self.folder, device=self.device)
+            whole = open_lm(self.folder, device=self.device)
             facts["tasks"] = tasks.put(whole, NAME, folder / "tasks", stranger)
         return facts
 
-    def as_stranger(self, items: Sequence[Item], lm: OrtLM) -> "tuple[Stranger, list[Item]] | None":
+    def as_stranger(
+        self, items: Sequence[Item], limit: int
+    ) -> "tuple[Stranger, list[Item]] | None":
         """Return the champion's voice and the items in its tokens; None if they are not kept."""
         from components.scoring.questions import read_questions, retell_items
         from components.scoring.voice import load_voice
@@ -149,4 +151,4 @@ class Rival:
             return None
         voice = load_voice(self.folder)
         own = retell_items(read_questions(self.questions), items, voice)
-        return None if own is None else (Stranger(voice, lm.context_length, prefix_of(voice)), own)
+        return None if own is None else (Stranger(voice, limit, prefix_of(voice)), own)

@@ -1,7 +1,8 @@
 """The verification step: the exported files themselves, run on the items that torch answered."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ from components.contracts.kinds import (
     Verification,
 )
 from components.contracts.task_types import task_type_of
-from components.runtime.ort import OrtLM
+from components.runtime.lm import OpenLM, open_lm
+from components.runtime.session import nodes_by_provider
 from components.scoring.items import Item
 from components.scoring.lm import CausalLM
 from components.scoring.metrics import summarise
@@ -34,6 +36,7 @@ from components.verification.parity import (
 )
 from components.verification.settings import VerificationSettings
 from components.verification.speed import measure_speed
+from components.verification.weights import changed_weights, compare_weights
 
 if TYPE_CHECKING:
     from components.model.torch_lm import TorchLM
@@ -57,7 +60,9 @@ def verify(
 ) -> Verification:
     """Score every exported file in ONNX Runtime and compare the most precise one with torch.
 
-    What is asked of a file is what its kind of model can do.
+    What is asked of a file is what its kind of model can do. `ran_on` tells for each file how many
+    nodes of its graph ran on which execution provider; `weights`, how far its rounded weights are
+    from the fp32 file's.
 
     `champion` is the file that is in use now, where there is one: it answers the same items and
     tasks, and each variant is compared with it. Files that are the champion's, byte for byte, have
@@ -79,6 +84,17 @@ def verify(
     return VERIFIERS[task_type_of(base)](*inputs, out=out, context=context, champion=champion)
 
 
+@dataclass(frozen=True)
+class Proof:
+    """How one kind of model that answers with text is held against torch.
+
+    `merged` gives the tuned model in torch, `parity` compares a file with it.
+    """
+
+    merged: Callable[[BaseModelFolder, Adapter], AbstractContextManager[Any]]
+    parity: Callable[[CausalLM, CausalLM, Sequence[Sequence[int]], int], Parity]
+
+
 def verify_decoder(
     base: BaseModelFolder,
     tokens: Tokens,
@@ -90,15 +106,19 @@ def verify_decoder(
     out: Path,
     context: Context,
     champion: Champion | None = None,
+    proof: Proof | None = None,
 ) -> Verification:
     """Do what `verify` says for decoders: prompts are gone on from, answers and texts scored."""
+    proof = proof or Proof(merged_model, check_parity)
     asked = evaluation.facts["items"]
     items = read_items(tokens, asked["split"], asked["limit"], texts=asked["texts"])
-    prefix = int(evaluation.facts["prefix_token"])
+    prefix = int(evaluation.facts.get("prefix_token", 0))
     speeds: dict[str, dict[str, Any]] = {}
     with Verification.write(out) as draft:
         context.events.note("comparing with torch")
-        parity, speeds["torch"] = _against_torch(base, adapter, onnx, items, prefix, settings)
+        parity, speeds["torch"] = _against_torch(
+            base, adapter, onnx, items, prefix, settings, proof
+        )
         draft.facts = {
             "items": len(items),
             "parity": parity_facts(reference_variant(onnx.variants), parity, settings),
@@ -111,6 +131,8 @@ def verify_decoder(
             facts = _score(lm, name, items, prefix, draft.folder, context)
             facts["bytes"] = onnx.facts["variants"][name]["bytes"]
             facts["agreement"] = against(lm, name, parity, onnx).facts()
+            facts["ran_on"] = nodes_by_provider(*lm.sessions)
+            facts["weights"] = compare_weights(onnx, name)
             if tasks is not None:
                 whole = open_variant(onnx, name)
                 facts["tasks"] = tasks.put(whole, name, draft.folder / "tasks")
@@ -123,6 +145,7 @@ def verify_decoder(
                 file = draft.folder / f"{name}.parquet"
                 facts["slices"] = variant_slices(evaluation, asked_slices, file, answers)
             draft.facts["variants"][name] = facts
+        judge_weights(draft.facts)
         if champion is not None:
             draft.facts["champion"] = ask_champion(
                 champion, onnx, evaluation.questions, items, prefix, tasks, draft, context
@@ -134,9 +157,9 @@ def verify_decoder(
     return Verification.open(out)
 
 
-def open_variant(onnx: Onnx, name: str, *, threads: int = 0) -> OrtLM:
+def open_variant(onnx: Onnx, name: str, *, threads: int = 0) -> OpenLM:
     """Open a variant on the device it was exported for (`threads` as in `OrtLM`)."""
-    return OrtLM(onnx.variant(name), threads=threads, device=onnx.facts["execution_provider"])
+    return open_lm(onnx.variant(name), threads=threads, device=onnx.facts["execution_provider"])
 
 
 def variant_speed(
@@ -236,6 +259,13 @@ def parity_facts(variant: str, parity: Parity, settings: VerificationSettings) -
     }
 
 
+def judge_weights(facts: dict[str, Any]) -> None:
+    """Let parity fail where a variant's weights are not those of the fp32 file."""
+    changed = changed_weights(facts["variants"])
+    facts["parity"]["changed_weights"] = changed
+    facts["parity"]["passed"] &= not changed
+
+
 def _against_torch(
     base: BaseModelFolder,
     adapter: Adapter,
@@ -243,11 +273,12 @@ def _against_torch(
     items: Sequence[Item],
     prefix: int,
     settings: VerificationSettings,
+    proof: Proof,
 ) -> tuple[Parity, dict[str, Any]]:
     """Return parity and torch's own speed. Both models are in memory here, and gone after."""
     starts = beginnings(items, prefix)
     prompts = choose_prompts(starts, settings.parity_prompts)
-    with merged_model(base, adapter) as torch_lm:
+    with proof.merged(base, adapter) as torch_lm:
         tensors = [*torch_lm.model.parameters(), *torch_lm.model.buffers()]
         speed = measure_speed(
             lambda: torch_lm,
@@ -257,11 +288,11 @@ def _against_torch(
             in_main_memory=torch_lm.model.device.type == "cpu",
         )
         lm = open_variant(onnx, reference_variant(onnx.variants))
-        return check_parity(lm, torch_lm, prompts, settings.parity_new_tokens), speed
+        return proof.parity(lm, torch_lm, prompts, settings.parity_new_tokens), speed
 
 
 def _score(
-    lm: OrtLM, name: str, items: Sequence[Item], prefix: int, folder: Path, context: Context
+    lm: CausalLM, name: str, items: Sequence[Item], prefix: int, folder: Path, context: Context
 ) -> dict[str, Any]:
     from components.scoring.score import score_items
 

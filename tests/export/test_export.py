@@ -18,10 +18,11 @@ from components.export.settings import ExportSettings
 
 FILES = {
     "chat_template.jinja",
+    "config.json",
     "genai_config.json",
     "generation_config.json",
     "model.onnx",
-    "model.onnx.data",
+    "model.onnx_data",
     "tokenizer.json",
     "tokenizer_config.json",
 }
@@ -91,7 +92,7 @@ def test_the_adapter_is_in_the_export(
 
     other = write_adapter(tiny_base, tmp_path / "adapter", seed=1)
     exported = write_export(tiny_base, other, tmp_path, ExportSettings(variants=("fp32",)))
-    weights = "fp32/model.onnx.data"
+    weights = "fp32/model.onnx_data"
     assert exported.files[weights] != tiny_onnx.files[weights]
 
 

@@ -32,7 +32,7 @@ def test_options_are_those_of_the_builder() -> None:
     settings = ExportSettings()
     assert quantization_options("fp32", settings) == []
     assert quantization_options("int8", settings) == [
-        "algo_config=default",
+        "algo_config=rtn",
         "block_size=64",
         "is_symmetric=False",
         "accuracy_level=4",
@@ -40,3 +40,35 @@ def test_options_are_those_of_the_builder() -> None:
     assert quantization_options("int4", settings)[-1] == (
         "matmul_mixed_precision=last_matmul:int8,mixed_layers:int8"
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"int8": {"algo_config": "gptq"}}, "gptq is for int4"),
+        ({"int4": {"algo_config": "gptq", "is_symmetric": True}}, "leave is_symmetric false"),
+        (
+            {"int4": {"algo_config": "rtn", "matmul_mixed_precision": {"down_proj": "int8"}}},
+            "down_proj goes only with algo_config gptq",
+        ),
+    ],
+)
+def test_what_is_only_for_calibrated_weights_is_told(
+    settings: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        ExportSettings(**settings)
+
+
+def test_weights_to_be_calibrated_are_built_with_eight_bits() -> None:
+    settings = ExportSettings.model_validate(
+        {"int4": {"algo_config": "gptq", "matmul_mixed_precision": {"o_proj": "int8"}}}
+    )
+    assert quantization_options("int4", settings) == [
+        "algo_config=default",
+        "block_size=32",
+        "is_symmetric=False",
+        "accuracy_level=4",
+    ]
+    assert settings.int4.facts()["calibration"]["seqlen"] == 512
+    assert "calibration" not in settings.int8.facts()

@@ -111,9 +111,32 @@ def test_rounded_weights_stay_near_and_take_less_room(exported: tuple[Onnx, Torc
     assert kinds.count("MatMulNBits") == products[exported_family(exported[0])]
 
 
+def test_a_tied_embedding_lies_in_rounded_files_once(exported: tuple[Onnx, TorchLM]) -> None:
+    tied = exported[1].model.config.tie_word_embeddings
+    for variant in exported[0].variants[1:]:
+        file = exported[0].variant(variant) / "model.onnx"
+        graph = onnx.load(file, load_external_data=False).graph
+        lookups = [node for node in graph.node if node.op_type == "GatherBlockQuantized"]
+        assert len(lookups) == (1 if tied else 0)
+
+
+def test_genai_reads_it_too(exported: tuple[Onnx, TorchLM]) -> None:
+    og = pytest.importorskip("onnxruntime_genai", reason="onnxruntime-genai is not installed")
+    model = og.Model(str(exported[0].variant("fp32")))
+    params = og.GeneratorParams(model)
+    params.set_search_options(max_length=9, min_length=9, do_sample=False)
+    generator = og.Generator(model, params)
+    generator.append_tokens(np.array([5, 6, 7], np.int32))
+    while not generator.is_done():
+        generator.generate_next_token()
+    found = [int(token) for token in generator.get_sequence(0)][3:]
+    greedy = list(generate(exported[1], [5, 6, 7], Generation(max_new_tokens=6)))
+    assert found == greedy or 2 in greedy
+
+
 def exported_family(found: Onnx) -> str:
-    config = json.loads((found.variant("fp32") / "genai_config.json").read_text())
-    return str(config["model"]["type"])
+    config = json.loads((found.variant("fp32") / "config.json").read_text())
+    return str(config["model_type"])
 
 
 @pytest.mark.slow

@@ -68,6 +68,7 @@ def test_after_the_flow_dvc_has_nothing_to_do(flowed: Toy) -> None:
 
 def test_one_flow_run_one_mlflow_run_one_set_of_hashes(flowed: Toy) -> None:
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter
 
     record = record_of(flowed)
     run = mlflow_run(record.mlflow_run_id)
@@ -89,7 +90,12 @@ def test_one_flow_run_one_mlflow_run_one_set_of_hashes(flowed: Toy) -> None:
             for task in client.read_task_runs()
             if task.flow_run_id == flow_run.id
         }
-    assert f"mlflow:{record.mlflow_run_id}" in flow_run.tags
+        (page,) = client.read_artifacts(
+            artifact_filter=ArtifactFilter(flow_run_id={"any_": [flow_run.id]})
+        )
+    assert {f"mlflow:{record.mlflow_run_id}", f"git:{record.git.commit}"} <= set(flow_run.tags)
+    told = {row["artefact"]: row["dvc"] for row in json.loads(str(page.data))}
+    assert told["adapter"] == run.data.tags["dvc.adapter"]
     assert states == dict.fromkeys(STAGES, "Ran")
 
 
@@ -191,12 +197,71 @@ def test_a_fault_of_the_data_ends_the_flow_with_its_own_words(toy_here: Toy) -> 
 def test_what_was_whole_is_kept_when_the_line_goes_on(toy_here: Toy) -> None:
     toy_here.turn("train", "bad data")
     assert through_flow().is_failed()
+    before = record_of(toy_here)
     toy_here.turn("train", "well")
     toy_here.calls()
     state = through_flow()
 
     assert state.is_completed(), state.message
     assert "ingest" not in toy_here.calls()
+    after = record_of(toy_here)
+    assert after.mlflow_run_id == before.mlflow_run_id, "another flow run goes on with it"
+    assert after.earlier_flow_run_ids == [before.prefect_flow_run_id]
+    assert outcomes(toy_here)["ingest"] == "ran"
+    run = mlflow_run(after.mlflow_run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["prefect.earlier_flow_run_ids"] == before.prefect_flow_run_id
+
+
+def test_other_data_begin_another_run(toy_here: Toy) -> None:
+    toy_here.turn("train", "bad data")
+    assert through_flow().is_failed()
+    before = record_of(toy_here)
+    toy_here.turn("ingest", "otherwise")
+    assert through_flow().is_failed()
+    after = record_of(toy_here)
+    assert after.mlflow_run_id != before.mlflow_run_id
+    assert after.earlier_flow_run_ids == []
+
+
+def test_what_died_on_another_recipe_is_closed(toy_here: Toy) -> None:
+    """Nobody may come back for it: it would say Running for ever."""
+    from prefect.client.orchestration import get_client
+    from prefect.states import Running
+
+    from flows.finetune import finetune
+    from flows.left_over import close_dead
+    from flows.record import open_flow_record
+    from flows.store import client
+
+    with get_client(sync_client=True) as prefect:
+        dead = prefect.create_flow_run(finetune, parameters={"recipe": "other"}, state=Running())
+    experiment = client().create_experiment("other")
+    run = client().create_run(experiment).info.run_id
+    with open_flow_record(toy_here.root, "other", str(dead.id)) as record:
+        record.mlflow_run_id = run
+    told: list[str] = []
+    close_dead(toy_here.root, "toy", told.append)
+    assert told == ["the run of other has died: closed"]
+    assert mlflow_run(run).info.status == "KILLED"
+    with get_client(sync_client=True) as prefect:
+        state = prefect.read_flow_run(dead.id).state
+    assert state is not None
+    assert state.is_crashed()
+    close_dead(toy_here.root, "toy", told.append)
+    assert len(told) == 1
+
+
+def test_a_server_watches_the_heartbeats() -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.heartbeat import NAME, SILENT_S, watch_heartbeats
+
+    with get_client(sync_client=True) as client:
+        for _ in range(2):
+            watch_heartbeats(client)
+        (found,) = client.read_automations_by_name(NAME)
+    assert found.trigger.within.total_seconds() == SILENT_S  # type: ignore[union-attr]
 
 
 def test_an_unreachable_source_is_tried_again(toy_here: Toy) -> None:

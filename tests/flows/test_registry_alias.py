@@ -117,6 +117,41 @@ def test_a_lock_that_is_held_is_waited_for_and_then_told(
     registry_alias.swap(NAME, None, "1", "gate")
 
 
+def test_what_a_dead_process_held_is_taken_from_it(toy_here: Toy) -> None:
+    from flows import registry_alias
+    from flows.holder import BEGUN, BOOT, HOST, holder, is_dead
+    from flows.store import client
+
+    make_versions(toy_here, 1)
+    code = (
+        "import os, signal; from flows.store import client; "
+        "from flows.registry_alias import alone\n"
+        "with alone(client(), 'empty'): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert toy_here.run(sys.executable, "-c", code).returncode == -9
+    assert client().search_registered_models(f"name = '{NAME}{registry_alias.LOCK}'")
+    registry_alias.swap(NAME, None, "1", "gate")
+    assert registry_alias.champion(NAME) == "1"
+
+    mine = holder()
+    assert not is_dead(mine)
+    assert is_dead(mine | {BOOT: "another start of this machine"})
+    assert is_dead(mine | {BEGUN: "1"}), "another process has the number by now"
+    assert not is_dead(mine | {HOST: "elsewhere", BEGUN: "1"}), "nobody here can know"
+
+
+def test_a_move_that_a_crash_left_unwritten_is_written_by_the_next(toy_here: Toy) -> None:
+    from flows.registry_alias import CHAMPION, moves, swap
+    from flows.store import client
+
+    make_versions(toy_here, 2)
+    swap(NAME, None, "1", "gate")
+    client().set_registered_model_alias(NAME, CHAMPION, "2")
+    for _ in range(2):
+        swap(NAME, "2", "2", "gate")
+    assert [(m.before, m.to) for m in moves(NAME)] == [(None, "1"), ("1", "2")]
+
+
 def test_reigns_are_a_stack() -> None:
     from flows.registry_alias import reigns
 

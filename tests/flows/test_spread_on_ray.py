@@ -17,7 +17,7 @@ from components.contracts.tables import dataset_schema
 pytestmark = pytest.mark.slow
 pytest.importorskip("ray", reason="Ray is not installed")
 
-ROWS = {"train": 20_000, "validation": 40, "test": 9_000}
+ROWS = {"train": 9_000, "validation": 40, "test": 20}
 """More than fit into a batch."""
 
 

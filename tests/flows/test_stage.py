@@ -6,8 +6,8 @@ import pytest
 from toy_project import Toy
 
 from components.contracts.errors import DataError, SourceError, UnreachableError
+from flows.backoff import worth_retrying
 from flows.record import read_record
-from flows.stage import worth_retrying
 
 
 def test_a_stage_writes_its_artefact_and_its_line_in_the_record(toy: Toy) -> None:

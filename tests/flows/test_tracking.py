@@ -51,6 +51,56 @@ def test_a_resumed_training_logs_no_step_twice(toy_here: Toy) -> None:
     assert losses(run) == [(step, float(step)) for step in range(1, 8)]
 
 
+def test_a_tracker_that_is_away_holds_nothing_up_and_loses_nothing(
+    toy_here: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.exceptions import MlflowException
+
+    from flows import tracking
+
+    monkeypatch.setattr(live, "LAST_S", 0.0)
+    monkeypatch.setattr(live, "AGAIN_S", 0.1)
+    run, real = opened(toy_here), tracking.log_curve
+
+    def away(*_: object) -> None:
+        raise MlflowException("API request to http://x/ failed with exception refused")
+
+    monkeypatch.setattr(tracking, "log_curve", away)
+    heard = Heard()
+    with LiveCurve(toy_here.root, "toy", run, heard) as curve:
+        for step in range(1, 121):
+            curve.metrics(step, {"loss": float(step)})
+    assert [note.partition(";")[0] for note in heard.notes] == ["MLflow does not answer"]
+    assert losses(run) == []
+
+    monkeypatch.setattr(tracking, "log_curve", real)
+    live.send_rest(toy_here.root, "toy", run)
+    assert losses(run) == [(step, float(step)) for step in range(1, 121)]
+
+
+def test_a_stage_that_is_entered_twice_has_each_number_once(toy_here: Toy) -> None:
+    from flows.store import client
+    from flows.tracking import record_stage
+
+    with Dataset.write(toy_here.root / "data/toy/dataset") as draft:
+        draft.facts = {"rows": {"kept": 3}}
+    run = opened(toy_here)
+    for _ in range(2):
+        record_stage(
+            toy_here.root, run, "toy", "validate", StageRecord(outcome="ran", seconds=4.0), "0" * 32
+        )
+    for name in ("validate.rows.kept", "validate.seconds"):
+        assert len(client().get_metric_history(run, name)) == 1
+
+
+def test_a_run_whose_id_was_lost_is_found_again(toy_here: Toy) -> None:
+    """Killed between MLflow's answer and the record: the run bears the record's ticket."""
+    run = opened(toy_here)
+    with open_record(toy_here.root, "toy", "dvc") as record:
+        record.mlflow_run_id = None
+    assert opened(toy_here) == run
+
+
 def test_what_is_not_finite_is_left_out(toy_here: Toy) -> None:
     run = opened(toy_here)
     with LiveCurve(toy_here.root, "toy", run, Heard()) as curve:
@@ -75,7 +125,7 @@ def test_no_metric_loads_no_tracker(toy_here: Toy) -> None:
         curve.progress("validate", 1, 2)
         curve.note("hello")
 
-    assert curve._seen is None
+    assert curve._thread is None
 
 
 def test_changed_settings_begin_a_new_run(toy_here: Toy) -> None:

@@ -8,6 +8,7 @@ import yaml
 from made_run import EVIL, made_run, speeds
 
 from components.contracts.events import Context
+from components.report.figures import ran_in
 from components.report.line import Line, Page
 from components.report.render import page_html
 from components.report.report import report
@@ -53,6 +54,13 @@ def test_all_that_is_known_is_shown_verdict_first(page: str) -> None:
     assert "Chinese" in text_of(page, "bias")
     assert "← worst" in text_of(page, "slices")
     assert page.count("<svg") == 3
+
+
+def test_every_file_names_the_provider_that_ran_it(page: str) -> None:
+    assert "ONNX Runtime, CPU" in text_of(page, "models")
+    assert ran_in({}) == "ONNX Runtime"
+    split = {"ran_on": {"CPUExecutionProvider": 3, "CUDAExecutionProvider": 340}}
+    assert ran_in(split) == "ONNX Runtime, 3 nodes CPU, 340 nodes CUDA"
 
 
 def test_nothing_comes_from_outside_and_text_stays_text(page: str) -> None:

@@ -21,9 +21,9 @@ def lm(tiny_onnx: Onnx, request: pytest.FixtureRequest) -> OrtLM:
     return OrtLM(tiny_onnx.variant(request.param), threads=1)
 
 
-def close(found: np.ndarray, expected: np.ndarray) -> None:
+def close(found: np.ndarray, expected: np.ndarray, atol: float = 1e-4) -> None:
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(found, expected, atol=atol)
 
 
 def test_fp32_is_the_merged_model_in_torch(
@@ -56,6 +56,10 @@ def test_a_batch_goes_on_after_its_cache(lm: OrtLM) -> None:
     close(lm.forward(IDS[:, 9:10], after)[0], whole[:, 9:10])
 
 
+def exact(lm: OrtLM) -> bool:
+    return lm.session._model_path.endswith("fp32/model.onnx")
+
+
 @pytest.mark.parametrize("shared", [0, 1, 6])
 def test_rows_of_any_length_behind_one_prefix(lm: OrtLM, shared: int) -> None:
     prefix = IDS[0, :shared]
@@ -65,7 +69,9 @@ def test_rows_of_any_length_behind_one_prefix(lm: OrtLM, shared: int) -> None:
     assert sorted(found) == [0, 1, 2, 3]
     for index, (row, kept) in enumerate(zip(rows, keep, strict=True)):
         whole, _ = lm.forward(np.concatenate([prefix, row])[None])
-        close(found[index], whole[0, -kept:])
+        # Products of rounded weights round activations too: one that lies half-way between two
+        # steps goes the other way for a last bit that another order of sums has changed.
+        close(found[index], whole[0, -kept:], 1e-4 if exact(lm) else 0.05)
 
 
 def test_rows_longer_than_the_context_are_refused(lm: OrtLM) -> None:

@@ -1,3 +1,4 @@
+import json
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,9 @@ def test_a_template_with_a_fault_is_named() -> None:
 def test_without_a_template_text_still_works(tiny_onnx: Onnx, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_onnx.variant("int8"), tmp_path / "model")
     (folder / "chat_template.jinja").unlink()
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config.pop("chat_template", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
     model = TextModel(folder)
     assert model.prompt_ids("a") == model.encode("a")
     with pytest.raises(ModelError, match="no chat template"):

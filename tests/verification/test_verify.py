@@ -72,6 +72,23 @@ def test_every_file_answered_the_same_items(verified: Verification, tiny_tokens:
         assert facts["bytes"] > 0
 
 
+def test_the_facts_tell_where_each_file_ran(verified: Verification, tiny_onnx: Onnx) -> None:
+    for name, facts in verified.facts["variants"].items():
+        assert set(facts["ran_on"]) == {"CPUExecutionProvider"}
+        nodes = tiny_onnx.facts["variants"][name]["nodes"]
+        assert 0.8 * nodes < facts["ran_on"]["CPUExecutionProvider"] <= nodes
+
+
+def test_rounded_weights_are_those_of_the_fp32_file(verified: Verification) -> None:
+    assert verified.facts["parity"]["changed_weights"] == {}
+    for name in ("int8", "int4"):
+        weights = verified.facts["variants"][name]["weights"]
+        assert weights["passed"]
+        assert 0 < weights["largest_steps"] <= weights["limit"]
+        assert weights["weights"] > 50_000
+    assert verified.facts["variants"]["fp32"]["weights"]["compared"] is False
+
+
 def test_agreement_falls_with_precision(verified: Verification) -> None:
     found = {name: v["agreement"] for name, v in verified.facts["variants"].items()}
     order = [found[name]["mean_logit_difference"] for name in ("fp32", "int8", "int4")]
@@ -156,7 +173,7 @@ def test_a_flipped_bit_is_found(
     tmp_path: Path,
 ) -> None:
     damaged = Onnx.open(shutil.copytree(tiny_onnx.path, tmp_path / "onnx"))
-    file = damaged.variant("int8") / "model.onnx.data"
+    file = damaged.variant("int8") / "model.onnx_data"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
