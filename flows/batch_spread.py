@@ -62,7 +62,7 @@ class Elsewhere:
         self, predictor: Predictor, column: str, chunks: Iterable[Chunk]
     ) -> Iterator[tuple[int, Sequence[dict[str, Any]]]]:
         """Yield the number of each chunk and its answers, in order."""
-        bare = replace(predictor, model=None)  # type: ignore[arg-type] - opened over there
+        bare = replace(predictor, model=None)  # type: ignore[arg-type]  # opened over there
         asking = Asking(self.folder, self.device, self.threads, bare, column)
         waiting: deque[int] = deque()
 

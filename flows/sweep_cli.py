@@ -13,8 +13,8 @@ from components.contracts.errors import RecipeError
 from flows.environment import find_root, prepare, stay_offline
 from flows.made import open_made
 from flows.recipe import Recipe, load_recipe
-from flows.recipe_values import write_values, written
 from flows.recipe_errors import explain
+from flows.recipe_values import write_values, written
 from flows.sweep_run import Sweep, best_of, forget, ranked, run_sweep
 from flows.sweep_settings import SweepSettings
 from flows.sweep_space import parse_parameters

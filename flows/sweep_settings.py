@@ -54,9 +54,9 @@ class SweepSettings(Settings):
     at the same step (Optuna's MedianPruner); `null` prunes with `tpe` only. Until
     `n_startup_trials` are over nothing is pruned, and `tpe` draws at random.
 
-    `workers` trials run at a time, each with `num_cpus` and `num_gpus`. `engine: auto` takes Ray
-    where it is installed, else child processes of this machine. `address` is that of a Ray cluster
-    (`null`: a local one); all its nodes see the project's folder under the same path.
+    `workers` trials run at a time, each with `num_cpus` and `num_gpus`. `engine: auto` takes child
+    processes of this machine, or Ray where `address` names a cluster; `ray` without an address is a
+    cluster of its own here. All nodes see the project's folder under the same path.
     """
 
     parameters: dict[str, Domain] = Field(min_length=1)

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,13 +12,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from components.contracts.errors import RecipeError
+from components.contracts.errors import RecipeError, TunelineError
 from flows.environment import trial_environment
 from flows.sweep_settings import SweepSettings
 from flows.sweep_trials import FAULT
 from flows.trial import CRASHED, attempt
 
 POLL = 0.05
+START = 180
+"""Seconds that Ray gets to start."""
+
 PATIENCE = 60
 """Seconds that trials get to write a checkpoint when the sweep is ended."""
 
@@ -153,8 +157,7 @@ def chosen_engine(settings: SweepSettings) -> str:
     if settings.engine == "ray" or settings.address:
         need_ray()
         return "ray"
-    installed = find_spec("ray") is not None
-    return "ray" if settings.engine == "auto" and installed else "processes"
+    return "processes"
 
 
 def need_ray() -> None:
@@ -195,7 +198,26 @@ def ray_cluster(address: str | None, num_cpus: int | None) -> Iterator[Any]:
 
     own: dict[str, Any] = {} if address else {"num_cpus": num_cpus, "include_dashboard": False}
     # "local": without it Ray would join a cluster that happens to be announced on this machine.
-    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
+    options = {"log_to_driver": False, "logging_level": logging.ERROR, **own}
+    failed: list[BaseException] = []
+
+    def connect() -> None:
+        try:
+            ray.init(address=address or "local", **options)
+        except BaseException as error:  # noqa: BLE001 - raised below
+            failed.append(error)
+
+    # On a busy machine Ray's own processes may stop answering while they start (seen twice in
+    # seven), and `ray.init` would then wait for ever.
+    starting = threading.Thread(target=connect, daemon=True)
+    starting.start()
+    starting.join(START)
+    if starting.is_alive() or failed:
+        how = f"did not start within {START} s" if starting.is_alive() else f"failed: {failed[0]}"
+        raise TunelineError(
+            f"Ray at {address or 'this machine'} {how}",
+            fix="run again: what is finished is kept; or without Ray (sweep.engine: processes)",
+        )
     try:
         yield ray
     finally:
