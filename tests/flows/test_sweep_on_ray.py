@@ -39,7 +39,7 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def child(*words: str, cwd: Path) -> str:
-    """Run a command; once more where Ray itself did not start, which a busy machine brings about."""
+    """Run a command; once more where Ray itself did not start, as on a busy machine."""
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, *words], cwd=cwd, capture_output=True, text=True, check=False
