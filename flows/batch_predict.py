@@ -70,6 +70,10 @@ def batch_predict(
     restart: Annotated[
         bool, typer.Option("--restart", help="Forget what an interrupted run has finished.")
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="A Ray cluster to answer on; local: one here."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer every row of IN. Run it again after a crash: finished rows are kept.
@@ -79,8 +83,11 @@ def batch_predict(
     from components.runtime.generate import Generation
     from components.runtime.predict import Predictor
     from flows.batch_run import Job, predict_file
+    from flows.batch_spread import Elsewhere
+    from flows.environment import ray_address
     from flows.model_bytes import model_bytes
     from flows.progress import Bars, listener
+    from flows.spread import spread_over
 
     generation = Generation(
         max_new_tokens=max_new_tokens,
@@ -107,8 +114,10 @@ def batch_predict(
         source, out, predictor, model_bytes(found), column, prefix, chunk_rows, overwrite, restart
     )
     events = listener(sys.stderr)
-    with events if isinstance(events, Bars) else nullcontext():
-        done = predict_file(job, events)
+    shown = events if isinstance(events, Bars) else nullcontext()
+    with shown, spread_over(ray or ray_address()) as spread:
+        elsewhere = Elsewhere(spread, opened.folder, found.device, threads) if spread else None
+        done = predict_file(job, events, elsewhere)
     told: dict[str, Any] = {
         "model": found.title,
         "device": found.device,

@@ -17,6 +17,7 @@ from components.sources.readers import format_of, read_rows
 from components.sources.settings import ReadSettings
 from flows.batch_output import kind_of, need_free, write_errors, write_rows
 from flows.batch_parts import Parts
+from flows.batch_spread import Elsewhere
 
 GUESSES = ("messages", "text", "prompt", "question", "instruction")
 """Columns that are taken to hold the question, in this order, where none is named."""
@@ -60,8 +61,10 @@ class Done:
     reused: int
 
 
-def predict_file(job: Job, events: Events) -> Done:
+def predict_file(job: Job, events: Events, elsewhere: Elsewhere | None = None) -> Done:
     """Answer every row of the input and write the output, in the input's order.
+
+    With `elsewhere` chunks are answered by other processes; the output is the same.
 
     The input is read through once before the first answer, so that a damaged file is told at once.
     Raises `DataError` for a file or a column that does not fit; faults of single rows go to
@@ -79,11 +82,18 @@ def predict_file(job: Job, events: Events) -> Done:
     parts, reused, done = job.parts, 0, 0
     with parts.alone():
         parts.begin(identity(job, column), restart=job.restart)
+        if elsewhere is not None:
+            missing = ((n, rows) for n, rows in enumerate(chunks(job)) if parts.read(n) is None)
+            for number, made in elsewhere.answers(job.predictor, column, missing):
+                parts.write(number, made)
+                done += len(made)
+                events.progress("predicting", done, total)
+            reused, done = total - done, 0
         for number, rows in enumerate(chunks(job)):
             known = parts.read(number)
             if known is None:
                 parts.write(number, answer(job, number, rows, column, events, done, total))
-            else:
+            elif elsewhere is None:
                 reused += len(rows)
             done += len(rows)
             events.progress("predicting", done, total)
@@ -163,6 +173,19 @@ def answer(
     total: int,
 ) -> list[dict[str, Any]]:
     """Return what a chunk's file holds: for each row its line and its answer or its fault."""
+    return answer_rows(job.predictor, number, rows, column, events, done, total)
+
+
+def answer_rows(
+    how: Predictor,
+    number: int,
+    rows: Sequence[Row],
+    column: str,
+    events: Events,
+    done: int,
+    total: int,
+) -> list[dict[str, Any]]:
+    """Return what the file of chunk `number` holds (see `answer`)."""
     found: list[Answer | Fault | None] = [None] * len(rows)
     asked: list[str | list[Message]] = []
     places = []
@@ -173,8 +196,8 @@ def answer(
         except TunelineError as error:
             found[place] = Fault(error.problem, error.fix)
     # Rows have random streams by their place in the chunk: each chunk needs streams of its own.
-    seed = job.predictor.generation.seed + number * 1_000_003
-    predictor = replace(job.predictor, generation=replace(job.predictor.generation, seed=seed))
+    seed = how.generation.seed + number * 1_000_003
+    predictor = replace(how, generation=replace(how.generation, seed=seed))
     for count, (index, one) in enumerate(predictor.predict(asked), start=1):
         found[places[index]] = one
         events.progress("predicting", done + count, total)

@@ -32,6 +32,7 @@ from flows.retrain_cli import retrain
 from flows.serve import serve
 from flows.show import show
 from flows.summary import gather
+from flows.sweep_cli import command as sweep
 from flows.talk import chat, generate
 from flows.verify_resume import command as verify_resume
 
@@ -55,6 +56,7 @@ app.command("verify-resume")(verify_resume)
 app.command("judge")(judge)
 app.command("bisect")(bisect)
 app.command("canary")(canary)
+app.command("sweep")(sweep)
 app.command("retrain")(retrain)
 app.command("export-for")(export_for)
 for of_registry in (promote, rollback, lineage, reproduce):

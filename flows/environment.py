@@ -71,6 +71,30 @@ def run_id(environ: Mapping[str, str] = os.environ) -> str | None:
     return environ.get(RUN_ID) or None
 
 
+def trial_environment(
+    num_cpus: float, slot: int, num_gpus: float, environ: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Return the environment of a sweep's trial that runs as child `slot` (from 0) of this process.
+
+    Whole GPUs are dealt out by slot, among those that this process may see.
+    """
+    found = {**environ, "OMP_NUM_THREADS": str(max(1, int(num_cpus)))}
+    count = int(num_gpus)
+    if count:
+        seen = environ.get("CUDA_VISIBLE_DEVICES")
+        first = slot * count
+        mine = [str(number) for number in range(first, first + count)]
+        if seen is not None:
+            mine = seen.split(",")[first : first + count]
+        found["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
+    return found
+
+
+def ray_address(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the Ray cluster that big steps are spread over, "local" for this machine, or None."""
+    return environ.get("TUNELINE_RAY") or None
+
+
 def api_key(environ: Mapping[str, str] = os.environ) -> str | None:
     """Return the key that clients of `tuneline serve` must send, or None."""
     return environ.get("TUNELINE_API_KEY") or None

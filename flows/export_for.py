@@ -12,8 +12,8 @@ from components.contracts.errors import ArtefactError, ModelError, choose
 from flows.environment import find_root
 from flows.recipe import recipe_file
 
-Layout = Callable[[Path, Path, bool], list[str]]
-"""Lays an export out as another folder, with copies or links; returns what to tell."""
+Layout = Callable[[Path, Path], list[str]]
+"""Lays an export out as another folder; returns what to tell."""
 
 AS_IT_IS = ("onnxruntime", "onnxruntime-genai", "optimum")
 """Readers of the export's own folders."""
@@ -23,11 +23,8 @@ def command(
     reader: Annotated[str, typer.Argument(metavar="READER", help="transformers.js")],
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that is not there yet.")],
-    copy: Annotated[
-        bool, typer.Option("--copy", help="Copy the weights instead of linking to them.")
-    ] = False,
 ) -> None:
-    """Lay RECIPE's exported files out as READER looks for them, without storing weights twice."""
+    """Lay RECIPE's exported files out as READER looks for them."""
     root = find_root(Path.cwd())
     recipe_file(root, recipe)
     export = root / "data" / recipe / "onnx"
@@ -36,7 +33,7 @@ def command(
         raise ArtefactError(
             f"nothing of recipe '{recipe}' has been exported here", fix=f"tuneline run {recipe}"
         )
-    for line in lay_out(export, out.absolute(), copy):
+    for line in lay_out(export, out.absolute()):
         Console().print(line, highlight=False, soft_wrap=True)
 
 
@@ -50,20 +47,16 @@ def layout_of(reader: str, folder: Path) -> Layout:
     return choose("reader", reader, LAYOUTS, ModelError)
 
 
-def for_transformers_js(folder: Path, out: Path, copy: bool) -> list[str]:
+def for_transformers_js(folder: Path, out: Path) -> list[str]:
     """Write `out` for transformers.js; return what to tell."""
     from components.contracts.kinds import Onnx
     from components.export.javascript import write_view
 
-    view = write_view(Onnx.open(folder), out, copy=copy)
+    view = write_view(Onnx.open(folder), out)
     types = ", ".join(f"{dtype} ({name})" for name, dtype in view.variants.items())
     told = [f"{view.folder}", f"  dtype: {types}"]
     if view.left_out:
         told.append(f"  left out, as transformers.js has no such type: {', '.join(view.left_out)}")
-    if view.copied and not copy:
-        told.append("  copied, not linked: OUT is on another disk")
-    if not view.copied:
-        told.append("  its weights are the export's own files: do not write into them")
     return told
 
 

@@ -25,6 +25,7 @@ from flows.operation import OperationSettings
 from flows.recipe_demands import need_known_demands
 from flows.recipe_errors import duplicate_keys, explain
 from flows.register import RegistrySettings
+from flows.sweep_settings import SweepSettings
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 TAKEN = {
@@ -45,7 +46,8 @@ REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 class Recipe(Settings):
     """Every section of a stage is required: DVC hashes each by name. `{}` takes all defaults.
 
-    `retrain` belongs to no stage: it says when the line runs, not what it makes.
+    `retrain` belongs to no stage: it says when the line runs, not what it makes. `sweep` says what
+    is tried beside the line.
     """
 
     description: str = ""
@@ -63,10 +65,11 @@ class Recipe(Settings):
     registry: RegistrySettings
     retrain: RetrainSettings = RetrainSettings()
     operation: OperationSettings = OperationSettings()
+    sweep: SweepSettings | None = None
 
     def flat(self) -> dict[str, str]:
         """Return every setting of a stage as `section.key` → text, lists as JSON-like text."""
-        beside = {"description", "retrain", "operation"}
+        beside = {"description", "retrain", "operation", "sweep"}
         return dict(flatten(self.model_dump(mode="json", exclude=beside)))
 
 

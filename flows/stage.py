@@ -20,6 +20,7 @@ from flows.follower import follow, follows
 from flows.progress import Bars, listener
 from flows.recipe import NAME, load_recipe
 from flows.record import Door, Fault, Registered, StageRecord, manifest_key, open_record
+from flows.spread import spreading
 from flows.steps import LAST, STEPS, Step
 from flows.watched import die_with_parent
 
@@ -73,6 +74,7 @@ def run_stage(
         context.scratch.mkdir(parents=True, exist_ok=True)
         named: dict[str, Any] = {n: root / "data" / n / recipe for n in step.folders}
         named |= {noun: kind.open(data / noun) for noun, kind in step.beside.items()}
+        named |= stack.enter_context(spreading(step))
         made = step.load()(*inputs, *sections, out=data / step.output, context=context, **named)
     seconds = time.monotonic() - started
     if key:

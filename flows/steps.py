@@ -15,7 +15,8 @@ class Step:
 
     `inputs` and `output` are folder names below `data/RECIPE/`; `sections` are the recipe's. Each
     of `folders` is a plain folder `data/NAME/RECIPE/`, passed on as the keyword NAME. `beside` are
-    more artefacts, passed on as keywords: what a step can do without.
+    more artefacts, passed on as keywords: what a step can do without. One that `spreads` takes the
+    keyword `spread`: what works on batches elsewhere.
     """
 
     function: str
@@ -24,6 +25,7 @@ class Step:
     output: str
     folders: tuple[str, ...] = ()
     beside: Mapping[str, type[Artefact]] = field(default_factory=dict)
+    spreads: bool = False
 
     @property
     def module(self) -> str:
@@ -60,7 +62,11 @@ STEPS: dict[str, Step] = {
         folders=("accepted",),
     ),
     "tokenize": Step(
-        "components.tokenization.tokenize:tokenize", BASE | DATASET, ("tokenization",), "tokens"
+        "components.tokenization.tokenize:tokenize",
+        BASE | DATASET,
+        ("tokenization",),
+        "tokens",
+        spreads=True,
     ),
     "train": Step("components.training.train:train", BASE | TOKENS, ("training",), "adapter"),
     "evaluate": Step(

@@ -73,7 +73,7 @@ def open_run(root: Path, record: RunRecord, recipe: Recipe) -> str:
 
 def _begin(store: MlflowClient, root: Path, record: RunRecord) -> str:
     """Begin the run of a record, or take up the one that was begun when a crash came between."""
-    experiment = _experiment(store, root, record.recipe)
+    experiment = open_experiment(store, root, record.recipe)
     mine = f"tags.`{TICKET}` = '{record.ticket}'"
     if record.mlflow_run_id is None and (found := store.search_runs([experiment], mine)):
         return str(found[0].info.run_id)
@@ -205,7 +205,8 @@ def _params(recipe: Recipe) -> list[Param]:
     return [Param(name, value[:MAX_PARAM]) for name, value in recipe.flat().items()]
 
 
-def _experiment(store: MlflowClient, root: Path, name: str) -> str:
+def open_experiment(store: MlflowClient, root: Path, name: str) -> str:
+    """Return the id of the experiment `name`, made if it is not there."""
     known = store.get_experiment_by_name(name)
     if known:
         return str(known.experiment_id)

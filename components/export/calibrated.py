@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from components.contracts.errors import ModelError
 from components.contracts.events import Context, Events
 from components.contracts.kinds import BaseModelFolder, Tokens
-from components.contracts.onnx_weights import place_of
+from components.contracts.onnx_weights import place_of, read_tensor
 from components.contracts.task_types import CAUSAL_LM, task_type_of
 from components.export.builder import is_calibrated, quantization_of
 from components.export.rewriting import rewrite
@@ -58,10 +58,8 @@ class Product:
 
     def weight(self) -> NDArray[np.float32]:
         """Return what the node's integers stand for."""
-        from onnx import numpy_helper
-
         codes, scales, *zeros = (
-            numpy_helper.to_array(one, str(self.folder)) for one in self.tensors
+            read_tensor(self.folder, one, tuple(one.dims)) for one in self.tensors
         )
         inputs, bits, block = (self.how(name) for name in ("K", "bits", "block_size"))
         return unpack(codes, scales, zeros[0] if zeros else None, inputs, bits, block)
@@ -261,10 +259,10 @@ def put(graph: Any, product: Product, parts: "Sequence[Rounded]") -> None:
 
     A lookup in the very same weights (an embedding that is the head) gets the new ones too.
     """
-    from onnx import numpy_helper
+    from onnx import helper, numpy_helper
 
     grid, before = parts[0].grid, product.tensors[0]
-    was = numpy_helper.to_array(product.tensors[1], str(product.folder)).dtype
+    was = helper.tensor_dtype_to_np_dtype(product.tensors[1].data_type)
     codes, scales, zeros = (
         np.concatenate(several) for several in zip(*map(pack, parts), strict=True)
     )

@@ -5,7 +5,6 @@ a model only, as on a hub: `config.json`, `tokenizer.json` …, `onnx/model_quan
 """
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,19 +33,18 @@ BY_ITSELF = ("fp32", "q8")
 
 @dataclass(frozen=True)
 class View:
-    """What was written: variants with their `dtype`, those without one, files with own bytes."""
+    """What was written: variants with their `dtype`, and those without one."""
 
     folder: Path
     variants: dict[str, str]
     left_out: tuple[str, ...]
-    copied: tuple[str, ...]
 
 
-def write_view(onnx: Onnx, out: Path, *, copy: bool = False) -> View:
-    """Write the folder `out`; weights are hard links to those of the export, not copies.
+def write_view(onnx: Onnx, out: Path) -> View:
+    """Write the folder `out`: weights are copied, graphs, which name their weights, written anew.
 
-    With `copy`, or where `out` is on another disk, they are copies. Graphs, which name their
-    weights file, are written anew.
+    Links would cost no room, but `onnx` refuses to read weights with a second name, in the export
+    too, and one careless write into the view would change what was proved.
 
     Raises:
         ArtefactError: `out` is there already, or no variant has a name in transformers.js.
@@ -63,29 +61,27 @@ def write_view(onnx: Onnx, out: Path, *, copy: bool = False) -> View:
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         (temporary / FOLDER).mkdir(parents=True)
-        copied = _fill(onnx, list(variants), temporary, copy=copy)
+        _fill(onnx, list(variants), temporary)
         temporary.rename(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     left_out = tuple(name for name in onnx.variants if name not in variants)
-    return View(out, variants, left_out, copied)
+    return View(out, variants, left_out)
 
 
-def _fill(onnx: Onnx, variants: list[str], folder: Path, *, copy: bool) -> tuple[str, ...]:
+def _fill(onnx: Onnx, variants: list[str], folder: Path) -> None:
     first = onnx.variant(variants[0])
     own = {FILE, WEIGHTS, GENAI, CONFIG}
     for file in sorted(file for file in first.iterdir() if file.name not in own):
         shutil.copyfile(file, folder / file.name)
-    copied = []
     for variant in variants:
         name = NAMES[variant][1]
         _rename_graph(onnx.variant(variant) / FILE, folder / FOLDER / name)
         weights = onnx.variant(variant) / WEIGHTS
-        if weights.is_file() and not _put(weights, folder / FOLDER / f"{name}_data", copy=copy):
-            copied.append(f"{name}_data")
+        if weights.is_file():
+            shutil.copyfile(weights, folder / FOLDER / f"{name}_data")
     config = json.loads((first / CONFIG).read_text(encoding="utf-8"))
     write_json(folder / CONFIG, config_of(config, _javascript(variants, folder)))
-    return tuple(copied)
 
 
 def _rename_graph(source: Path, out: Path) -> None:
@@ -94,20 +90,6 @@ def _rename_graph(source: Path, out: Path) -> None:
     model = onnx.load(source, load_external_data=False)
     rename_weights(model.graph, f"{out.name}_data")
     out.write_bytes(model.SerializeToString(deterministic=True))
-
-
-def _put(file: Path, out: Path, *, copy: bool) -> bool:
-    """Put a file at `out`; return whether it is a link."""
-    if not copy:
-        try:
-            # Of what it points at: a link to a link would leave the folder that a runtime trusts.
-            os.link(file.resolve(), out)
-        except OSError:
-            pass
-        else:
-            return True
-    shutil.copyfile(file, out)
-    return False
 
 
 def _javascript(variants: list[str], folder: Path) -> dict[str, Any]:

@@ -11,13 +11,13 @@ from components.contracts.events import Context
 from components.contracts.kinds import BaseModelFolder, Dataset, Tokens
 from components.contracts.tables import tokens_schema
 from components.contracts.task_types import task_type_of
-from components.tokenization.batches import read_batches, without_cycles
-from components.tokenization.columns import flatten, make_ledger, make_table
+from components.tokenization.batches import read_batches
 from components.tokenization.encode import Columns
-from components.tokenization.kinds import READERS, TOKENIZERS, Encode, Reader
+from components.tokenization.kinds import READERS, TOKENIZERS
 from components.tokenization.ledger import Audit
 from components.tokenization.quarantine import Quarantine, quarantine
 from components.tokenization.settings import TokenizationSettings
+from components.tokenization.spread import Elsewhere, Encoded, Spread, Told, encode_batch
 from components.tokenization.tally import Tally, summary
 from components.tokenization.tokenizer import Tokenizer
 
@@ -36,8 +36,11 @@ def tokenize(
     *,
     out: Path,
     context: Context,
+    spread: Spread | None = None,
 ) -> Tokens:
     """Write a table a split with ids, labels and ledger (`tokens_schema`).
+
+    With `spread` batches of rows are encoded by other processes; the artefact is the same.
 
     With `truncation: drop` the rows that are too long go to `quarantine.parquet`: rows in are the
     rows of the splits and those.
@@ -50,55 +53,51 @@ def tokenize(
     tokenizer, reader = TOKENIZERS[kind](base.model), READERS[kind]()
     check_length(base, settings)
     check_vocabulary(base, len(tokenizer.hf))
-    audit, tally = Audit(settings, reader.rules), Tally(tokenizer)
+    audit, tally, told = Audit(settings, reader.rules), Tally(tokenizer), Told()
     size = sum(dataset.split(split).stat().st_size for split in SPLITS)
     need_space(out.parent, size * BYTES_A_BYTE, "the token ids")
     with Tokens.write(out) as draft:
         with quarantine(draft.folder / "quarantine.parquet", settings) as left_out:
             for split in SPLITS:
-                file = dataset.split(split)
-                lines = split_lines(
-                    reader.encode, tokenizer, file, split, settings, audit, tally, left_out
-                )
+                batches, texts = read_batches(dataset.split(split)), split != "train"
+                if spread is None:
+                    encode = partial(encode_batch, reader, tokenizer, settings, texts=texts)
+                    made = ((batch, encode(batch)) for batch in batches)
+                else:
+                    made = told.pairs(spread, Elsewhere(base.model, kind, settings, texts), batches)
+                lines = split_lines(made, split, audit, tally, left_out)
                 write_table(draft.folder / f"{split}.parquet", lines)
         audit.check()
         check_counts(tally)
-        draft.facts = gather(reader, tokenizer, tally, settings)
+        draft.facts = gather(
+            told.facts or reader.facts(tokenizer, settings), tokenizer, tally, settings
+        )
     for line in summary(draft.facts):
         context.events.note(line)
     return Tokens.open(out)
 
 
 def split_lines(
-    encode: Encode,
-    tokenizer: Tokenizer,
-    file: Path,
+    made: "Iterator[tuple[pa.RecordBatch, Encoded]]",
     split: str,
-    settings: TokenizationSettings,
     audit: Audit,
     tally: Tally,
     left_out: Quarantine,
 ) -> "Iterator[pa.Table]":
     """Yield the lines of one split, a batch at a time, entering each in ledger and tally.
 
-    Rows that are too long may go to `left_out` instead.
+    `made` are batches of rows, each with its lines. Rows that are too long may go to `left_out`.
     """
     import pyarrow as pa
 
     tally.open(split)
-    for batch in read_batches(file):
-        with without_cycles():
-            columns = {name: batch[name].to_pylist() for name in batch.schema.names}
-            lines = encode(tokenizer, columns, settings, texts=split != "train")
-            flat = flatten(lines, settings)
-            ledger = make_ledger(lines, flat, tokenizer.tokens, settings)
-            place = partial(place_of, columns)
-            keep = audit.admit(ledger, place)
-            tally.add(split, ledger, flat, keep, place)
-            left_out.add(split, batch, ledger, keep)
-            table = make_table(lines, flat, ledger, batch)
-            kept = table if keep.all() else table.filter(pa.array(keep))
-        yield kept
+    for batch, one in made:
+        columns = {name: batch[name].to_pylist() for name in ("source", "row")}
+        place = partial(place_of, columns)
+        keep = audit.admit(one.ledger, place)
+        tally.add(split, one.ledger, one.flat, keep, place)
+        left_out.add(split, batch, one.ledger, keep)
+        yield one.table if keep.all() else one.table.filter(pa.array(keep))
 
 
 def place_of(columns: Columns, row: int) -> str:
@@ -146,7 +145,7 @@ def check_counts(tally: Tally) -> None:
 
 
 def gather(
-    reader: Reader, tokenizer: Tokenizer, tally: Tally, settings: TokenizationSettings
+    read: dict[str, Any], tokenizer: Tokenizer, tally: Tally, settings: TokenizationSettings
 ) -> dict[str, Any]:
     """Return the facts of the tokens artefact."""
     tokens = tokenizer.tokens
@@ -156,6 +155,6 @@ def gather(
         "eos_token": tokens.eos,
         "pad_token": tokens.pad,
         "stop_tokens": list(tokens.stop),
-        **reader.facts(tokenizer, settings),
+        **read,
         "max_length": settings.max_length,
     }

@@ -88,3 +88,9 @@ def make(tmp_path: Path) -> Callable[..., Tokenizer]:
         return load_tokenizer(made_tokenizer(tmp_path, template, bos, eos, stops, kind))
 
     return make
+
+
+@pytest.fixture
+def make_dataset() -> Callable[..., Dataset]:
+    """`write_dataset`, for tests in files of their own."""
+    return write_dataset
