@@ -200,20 +200,22 @@ def ray_cluster(address: str | None, num_cpus: int | None) -> Iterator[Any]:
     # "local": without it Ray would join a cluster that happens to be announced on this machine.
     options = {"log_to_driver": False, "logging_level": logging.ERROR, **own}
     failed: list[BaseException] = []
+    ready, over = threading.Event(), threading.Event()
 
     def connect() -> None:
         try:
             ray.init(address=address or "local", **options)
         except BaseException as error:  # noqa: BLE001 - raised below
             failed.append(error)
+        ready.set()
+        # Linux ends Ray's processes with the thread that started them, not with the process.
+        over.wait()
 
-    # On a busy machine Ray's own processes may stop answering while they start (seen twice in
-    # seven), and `ray.init` would then wait for ever.
-    starting = threading.Thread(target=connect, daemon=True)
-    starting.start()
-    starting.join(START)
-    if starting.is_alive() or failed:
-        how = f"did not start within {START} s" if starting.is_alive() else f"failed: {failed[0]}"
+    # In a thread, since `ray.init` may wait for ever for processes that a busy machine starves.
+    threading.Thread(target=connect, daemon=True).start()
+    if not ready.wait(START) or failed:
+        over.set()
+        how = f"failed: {failed[0]}" if failed else f"did not start within {START} s"
         raise TunelineError(
             f"Ray at {address or 'this machine'} {how}",
             fix="run again: what is finished is kept; or without Ray (sweep.engine: processes)",
@@ -222,6 +224,7 @@ def ray_cluster(address: str | None, num_cpus: int | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+        over.set()
 
 
 OPENERS: dict[str, Callable[[SweepSettings], Any]] = {"ray": _on_ray, "processes": _children}

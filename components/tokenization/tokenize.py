@@ -1,6 +1,6 @@
 """The tokenize step: token ids, loss mask and supervision ledger."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,7 @@ def tokenize(
         with quarantine(draft.folder / "quarantine.parquet", settings) as left_out:
             for split in SPLITS:
                 batches, texts = read_batches(dataset.split(split)), split != "train"
+                made: Iterable[tuple[pa.RecordBatch, Encoded]]
                 if spread is None:
                     encode = partial(encode_batch, reader, tokenizer, settings, texts=texts)
                     made = ((batch, encode(batch)) for batch in batches)
