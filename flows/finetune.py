@@ -28,7 +28,7 @@ from flows.finished import forget
 from flows.graph import Stage, changed_stages, read_graph
 from flows.locked import locked_hashes
 from flows.operation import OperationSettings
-from flows.parameters import RecipeName, StageName
+from flows.parameters import RecipeName, Stages
 from flows.project import need_quota
 from flows.recipe import Recipe, load_recipe
 from flows.record import (
@@ -152,7 +152,7 @@ RUNNER: Any = ThreadPoolTaskRunner(max_workers=2)
     on_failure=[on_failed],
     on_crashed=[on_failed],
 )
-def finetune(recipe: RecipeName, force: list[StageName] | None = None) -> State[Any]:
+def finetune(recipe: RecipeName, force: Stages = None) -> State[Any]:
     """Bring every stage of a recipe up to date. `force` names stages to run even if unchanged.
 
     Runs in the project that the working directory belongs to. A verdict against the new model is
