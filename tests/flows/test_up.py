@@ -185,6 +185,7 @@ def test_what_is_wrong_with_the_parameters_is_refused_by_the_server(up: Toy) -> 
 def test_of_two_runs_at_once_one_works_and_the_other_waits(up: Toy) -> None:
     up.turn("train", "sleep 8")
     up.calls()
+    before = len(runs(up))
     command = [sys.executable, "-m", "flows.cli", "run", "toy"]
     both = [
         subprocess.Popen(command, cwd=up.root, env=up.env(), stdout=subprocess.PIPE, text=True)
@@ -196,8 +197,34 @@ def test_of_two_runs_at_once_one_works_and_the_other_waits(up: Toy) -> None:
     calls = up.calls()
     assert "train" in calls
     assert len(calls) == len(set(calls)), "no stage ran twice"
-    tags = [run.data.tags for run in runs(up)[:2]]
-    assert sorted(one["stage.train"] for one in tags) == ["cached", "ran"]
+    assert len(runs(up)) == before + 1, "the second had no news"
+    newest = runs(up)[0]
+    assert newest.data.tags["stage.train"] == "ran"
+    assert len(flow_runs_of(up, newest.info.run_id)) == 2, "both name it"
+
+
+def flow_runs_of(toy: Toy, run: str) -> list[Any]:
+    """Return the flow runs that name an MLflow run."""
+    import httpx
+
+    api = f"{servers(toy).services['Prefect'].page}/api"
+    wanted = {"flow_runs": {"tags": {"all_": [f"mlflow:{run}"]}}}
+    return list(httpx.post(f"{api}/flow_runs/filter", json=wanted, timeout=60).json())
+
+
+UNCHANGED = """
+from flows.finetune import finetune
+
+print(finetune("toy", return_state=True).message)
+"""
+
+
+def test_a_flow_run_with_nothing_to_do_does_without_mlflow(up: Toy) -> None:
+    done = up.run(sys.executable, "-X", "importtime", "-c", UNCHANGED)
+    assert "nothing has changed since MLflow run" in done.stdout, done.stderr
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert "prefect.flow_engine" in loaded
+    assert not loaded & {"mlflow", "torch", "transformers", "pandas"}
 
 
 def runs(toy: Toy) -> list[Any]:
