@@ -320,27 +320,51 @@ def test_browser_shows_the_schedule_and_the_form_of_a_deployment(up: Toy, tmp_pa
         page.open(f"{address}/deployments/deployment/{one['id']}")
         page.wait("document.body.innerText.includes('03:00 AM')")
         assert "weekly" in page.text()
+        picture(page, "prefect-schedule", tmp_path)
         page.open(f"{address}/deployments/deployment/{one['id']}/run")
         page.wait("document.body.innerText.includes('A recipe on the line')")
         assert "recipe" in page.text()
         picture(page, "prefect-deployment", tmp_path)
 
 
+HEADER = """
+[...document.querySelectorAll('[class*=collapse-header]')]
+    .find(one => one.innerText.includes('Visualizations')).click()
+"""
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt-get install chromium)")
 def test_browser_compares_two_runs_in_mlflow(up: Toy, tmp_path: Path) -> None:
-    newest = runs(up)[:2]
+    """Another setting and what came of it stand beside those of the run before."""
+    recipe = up.root / "recipes/toy.yaml"
+    text = recipe.read_text()
+    assert "learning_rate: 1.0e-3" in text
+    recipe.write_text(text.replace("learning_rate: 1.0e-3", "learning_rate: 5.0e-4"))
+    up.turn("evaluate", "accuracy 0.93")
+    tuneline(up, "run", "toy")
+    newest = [run for run in runs(up) if run.info.status == "FINISHED"][:2]
     first, second = (run.info.run_id for run in newest)
     experiment = newest[0].info.experiment_id
     address = servers(up).services["MLflow"].page
     chosen = json.dumps([first, second])
     with browser(tmp_path / "profile") as page:
-        page.call("Emulation.setDeviceMetricsOverride", width=1400, height=1000,
+        page.call("Emulation.setDeviceMetricsOverride", width=1400, height=1200,
                   deviceScaleFactor=1, mobile=False)  # fmt: skip
         page.open(f'{address}/#/compare-runs?runs={chosen}&experiments=["{experiment}"]')
-        page.wait("document.body.innerText.includes('tuned.accuracy')")
-        text = page.text()
+        page.wait("document.body.innerText.includes('base.accuracy')")
+        for part in ("Parameters", "Metrics"):
+            page.value(
+                f"document.querySelector('[aria-label=\"{part} - Show diff only\"]').click()"
+            )
+        page.value(HEADER)
+        page.wait("!document.body.innerText.includes('base.accuracy')")
+        text = page.wait(
+            "document.body.innerText.includes('tuned.accuracy') && document.body.innerText"
+        )
         assert first in text
         assert second in text
+        assert re.search(r"training\.learning_rate\s+0\.0005\s+0\.001\n", text)
+        assert re.search(r"\b0\.93\s+0\.9\n", text)
         picture(page, "mlflow-compare", tmp_path)
 
 
