@@ -6,7 +6,8 @@ Bare is every step of components/ in order, each in a process of its own (benchm
 with nothing of the three loaded. The line is the whole `tuneline run` in another fresh copy of this
 repository, with what only the three make possible: champion and registration, records, hashes,
 cache, its own Prefect server and a new MLflow store. `--servers` takes a third copy where servers
-run already (`tuneline up`, not timed; their own processor time is not counted).
+run already (`tuneline up`, not timed; their own processor time is not counted), and then times
+flow runs that find nothing changed there, from the start of the process to its end (wanted: 5 s).
 
 `--given` is a folder whose artefacts `raw` and `base` are taken as made, so that no download is
 timed. Rounds take turns at who goes first. The table's last part is that of the last round, the
@@ -39,17 +40,32 @@ from flows.steps import STEPS  # noqa: E402
 
 BARE = [name for name, step in STEPS.items() if not step.function.startswith("flows.")]
 GIVEN = {"ingest": "raw", "fetch": "base"}
+UNCHANGED = """
+import sys
+from pathlib import Path
+from flows.environment import prepare
+
+prepare(Path.cwd())
+from flows.finetune import finetune
+
+told = finetune(sys.argv[1], return_state=True).message
+sys.exit(0 if told.startswith("nothing has changed") else told)
+"""
 WAYS = {"line": "the line", "servers": "the line, servers up"}
 
 
 @dataclass
 class Took:
-    """Wall and processor seconds of all processes; of each stage the seconds of its step."""
+    """Wall and processor seconds of all processes; of each stage the seconds of its step.
+
+    `unchanged` are both of flow runs that had nothing to do.
+    """
 
     seconds: float = 0.0
     cpu: float = 0.0
     steps: dict[str, float] = field(default_factory=dict)
     processes: dict[str, float] = field(default_factory=dict)
+    unchanged: list[tuple[float, float]] = field(default_factory=list)
 
     def add(self, seconds: float, cpu: float) -> None:
         self.seconds += seconds
@@ -67,6 +83,7 @@ def main() -> None:
         rounds.append({way: found[way] for way in ways})
         tell_round(number + 1, rounds[-1])
     tell_stages(rounds[-1])
+    tell_unchanged(rounds)
     print(json.dumps(ratios(rounds)))
 
 
@@ -95,7 +112,12 @@ def run(way: str, options: argparse.Namespace) -> Took:
             return run_line(project, options.recipe)
         project.tuneline("up")
         try:
-            return run_line(project, options.recipe)
+            took = run_line(project, options.recipe)
+            words = (sys.executable, "-c", UNCHANGED, options.recipe)
+            env = dict(project.env)
+            prepare(project.root, env)
+            took.unchanged = [timed(words, project.root, env)[:2] for _ in range(3)]
+            return took
         finally:
             project.tuneline("down")
 
@@ -189,6 +211,20 @@ def tell_stages(found: dict[str, Took]) -> None:
     print(f"{line.seconds - sums[2]:>13.1f}   (two stages may run at a time in the line)\n")
 
 
+def tell_unchanged(rounds: list[dict[str, Took]]) -> None:
+    """Print what flow runs with nothing to do took, where servers were up."""
+    if found := unchanged(rounds):
+        print(f"nothing changed, servers up: {found[0]:.1f} s, {found[1]:.1f} CPU s (medians)\n")
+
+
+def unchanged(rounds: list[dict[str, Took]]) -> tuple[float, float] | None:
+    """Return the median wall and processor seconds of flow runs with nothing to do."""
+    found = [one for each in rounds if "servers" in each for one in each["servers"].unchanged]
+    if not found:
+        return None
+    return statistics.median(one[0] for one in found), statistics.median(one[1] for one in found)
+
+
 def ratios(rounds: list[dict[str, Took]]) -> dict[str, float]:
     """Return the medians over rounds of what each way takes more than the bare steps."""
     result: dict[str, float] = {}
@@ -200,6 +236,8 @@ def ratios(rounds: list[dict[str, Took]]) -> dict[str, float]:
         cpu = [one[way].cpu / one["bare"].cpu - 1 for one in rounds]
         result[f"overhead{suffix}"] = round(statistics.median(wall), 4)
         result[f"overhead_cpu{suffix}"] = round(statistics.median(cpu), 4)
+    if found := unchanged(rounds):
+        result["unchanged_seconds"] = round(found[0], 2)
     return {**result, "rounds": len(rounds)}
 
 
