@@ -286,7 +286,7 @@ def test_browser_compares_two_runs_in_mlflow(up: Toy, tmp_path: Path) -> None:
         assert first in shown
         assert second in shown
         assert re.search(r"evaluation\.max_samples\s+2000\s+None\n", shown)
-        assert re.search(r"\b0\.93\s+0\.91\n", text)
+        assert re.search(r"\b0\.93\s+0\.91\n", shown)
         picture(page, "mlflow-compare", tmp_path)
 
 
