@@ -31,21 +31,26 @@ def round_weights(
     model = onnx.load(source / FILE)
     turn_weights(model.graph)
     names = sorted(weight_products(model.graph))
-    if not names:
-        raise ModelError(
-            "the graph has no product with a weight: there is nothing to round",
-            fix=f"leave {variant} out of export.variants",
-        )
+    check_products(names, variant)
     bits = bits_of(names, BITS[variant], settings, head)
     for width in sorted(set(bits.values())):
         chosen = [name for name in names if bits[name] == width]
-        model = _quantised(model, width, chosen, settings)
+        model = quantised(model, width, chosen, settings)
     out.mkdir(parents=True, exist_ok=True)
     weights = f"{FILE}.data"
     onnx.save_model(model, out / FILE, save_as_external_data=True, location=weights)
     for file in source.iterdir():
         if file.name not in (FILE, weights):
             shutil.copyfile(file, out / file.name)
+
+
+def check_products(names: Sequence[str], variant: str) -> None:
+    """Raise `ModelError` if a graph has no product to round."""
+    if not names:
+        raise ModelError(
+            "the graph has no product with a weight: there is nothing to round",
+            fix=f"leave {variant} out of export.variants",
+        )
 
 
 def bits_of(
@@ -96,7 +101,8 @@ def turn_weights(graph: Any) -> None:
         graph.initializer.remove(value)
 
 
-def _quantised(model: Any, bits: int, names: Sequence[str], settings: WeightQuantization) -> Any:
+def quantised(model: Any, bits: int, names: Sequence[str], settings: WeightQuantization) -> Any:
+    """Return a graph with the weights of the products `names` rounded in blocks."""
     import io
 
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
