@@ -41,7 +41,8 @@ def smoothing_of(exact: "Graph", found: "Graph", offset: float) -> Smoothing:
     """
     smoothing = Smoothing()
     for name, product in found.nodes.items():
-        vectors = list(vectors_before(found, product, exact))
+        inputs = next((one.i for one in product.attribute if one.name == "K"), 0)
+        vectors = list(vectors_before(found, product, exact, inputs))
         factors = factors_of(exact, found, vectors, WITH_OFFSET if offset else 0.0)
         if factors is not None:
             smoothing.factors[name] = factors
@@ -49,17 +50,19 @@ def smoothing_of(exact: "Graph", found: "Graph", offset: float) -> Smoothing:
     return smoothing
 
 
-def vectors_before(graph: "Graph", product: Any, other: "Graph") -> Iterator[str]:
+def vectors_before(
+    graph: "Graph", product: Any, other: "Graph", inputs: int
+) -> Iterator[str]:
     """Yield the names of the vectors of the norm whose output a product reads: gain, then bias.
 
-    Only of those that both graphs have.
+    Only of those [inputs] that both graphs have.
     """
     maker = graph.makers.get(product.input[0])
     while maker is not None and maker.op_type in BETWEEN:
         maker = graph.makers.get(maker.input[0])
     for name in () if maker is None else maker.input:
         both = [one.tensors[name] for one in (graph, other) if name in one.tensors]
-        if len(both) == 2 and all(len(one.dims) == 1 for one in both):
+        if len(both) == 2 and all(tuple(one.dims) == (inputs,) for one in both):
             yield name
 
 

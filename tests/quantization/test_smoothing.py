@@ -23,7 +23,7 @@ def spread(model: Any) -> Any:
     made = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for name, one in model.named_parameters():
-            if one.ndim == 1 and "norm" in name + "ln_":
+            if one.ndim == 1 and ("norm" in name or "ln_" in name):
                 one.add_(0.3 * torch.randn(one.shape, generator=made))
                 if len(one) == 64:
                     one[OUTLIER] += 20.0
