@@ -50,9 +50,7 @@ def smoothing_of(exact: "Graph", found: "Graph", offset: float) -> Smoothing:
     return smoothing
 
 
-def vectors_before(
-    graph: "Graph", product: Any, other: "Graph", inputs: int
-) -> Iterator[str]:
+def vectors_before(graph: "Graph", product: Any, other: "Graph", inputs: int) -> Iterator[str]:
     """Yield the names of the vectors of the norm whose output a product reads: gain, then bias.
 
     Only of those [inputs] that both graphs have.
@@ -74,11 +72,7 @@ def factors_of(
 
     if not vectors:
         return None
-    pairs = [
-        tuple(read_tensor(one.folder, one.tensors[name], tuple(one.tensors[name].dims))
-              for one in (exact, found))
-        for name in vectors
-    ]  # fmt: skip
+    pairs = [(values(exact, name), values(found, name)) for name in vectors]
     gain, divided = pairs[0]
     with np.errstate(all="ignore"):
         ratio = np.where(gain == divided, 1.0, gain / divided).astype(np.float32)
@@ -86,3 +80,9 @@ def factors_of(
         off = [np.abs(one * factors - before) for before, one in pairs]
     right = all(bool((one <= tolerance * factors).all()) for one in off)
     return factors if right and np.isfinite(factors).all() else None
+
+
+def values(graph: "Graph", name: str) -> "NDArray[Any]":
+    """Return the numbers of a vector."""
+    tensor = graph.tensors[name]
+    return read_tensor(graph.folder, tensor, tuple(tensor.dims))
