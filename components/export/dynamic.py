@@ -30,12 +30,12 @@ def round_dynamically(source: Path, out: Path, settings: WeightQuantization) -> 
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = onnx.load(source / FILE)
-    turn_weights(model.graph)
+    turn_weights(model.graph, tables=True)
     names = sorted(weight_products(model.graph))
     check_products(names, "int8")
     kept = kept_of(names, settings)
     if kept:
-        model = quantised(model, 8, kept, settings)
+        model = quantised(model, 8, kept, names, settings)
     out.mkdir(parents=True, exist_ok=True)
     with hushed(io.StringIO()):
         quantize_dynamic(

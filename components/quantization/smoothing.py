@@ -60,13 +60,13 @@ def smooth(model: Any, samples: Samples, alpha: float) -> Smoothed:
         groups = groups_of(model, path, layers, samples)
         if not groups:
             raise refused(model, "none of its products reads what a norm with weights gives")
-        before = states_of(model, samples.rows[0])
+        before, offset = states_of(model, samples.rows[0]), offset_of(groups[0].norm)
         for group in groups:
             rescale(group, factors_of(group, alpha))
         after = states_of(model, samples.rows[0])
     if not bool((after - before).abs().max() <= LARGEST_CHANGE * before.abs().max()):
         raise refused(model, "a norm of it is read by more than products")
-    return Smoothed(tuple(group.path for group in groups), offset_of(groups[0].norm))
+    return Smoothed(tuple(group.path for group in groups), offset)
 
 
 def refused(model: Any, why: str) -> ModelError:
