@@ -104,8 +104,8 @@ def on_done(flow: Any, flow_run: Any, state: Any) -> None:
     """Tell of a verdict against the model and of drift that this very run has found (a hook)."""
     root, recipe = _root(), str(flow_run.parameters.get("recipe"))
     record = read_record(root, recipe) if root else None
-    if root is None or record is None:
-        return
+    if root is None or record is None or record.prefect_flow_run_id != str(flow_run.id):
+        return  # a run that found nothing to do: an earlier one has told
     for kind, text in findings(root, recipe):
         alert = Alert(kind, recipe, text, str(flow_run.id), record.mlflow_run_id)
         _tell(root, alert, flow_run)

@@ -1,19 +1,37 @@
 """The dependency canary as a Prefect flow, for a nightly deployment."""
 
 from pathlib import Path
+from typing import Annotated
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
+from flows.alerts import on_failed
 from flows.canary_environment import CanaryError
 from flows.canary_run import canary as check
 from flows.canary_run import markdown, told
 from flows.canary_start import interpreter
 from flows.environment import find_root, prepare
+from flows.parameters import Described, RecipeFile
+
+Constraint = Annotated[
+    str | None, Described("A pip constraints file that limits the newest packages")
+]
+Interpreter = Annotated[
+    str | None, Described("A Python to check as it is, instead of a new environment")
+]
 
 
-@flow(name="canary", flow_run_name="canary-{recipe}", persist_result=False)
-def canary(recipe: str = "tiny", constraint: str | None = None, python: str | None = None) -> None:
+@flow(
+    name="canary",
+    flow_run_name="canary-{recipe}",
+    persist_result=False,
+    on_failure=[on_failed],
+    on_crashed=[on_failed],
+)
+def canary(
+    recipe: RecipeFile = "tiny", constraint: Constraint = None, python: Interpreter = None
+) -> None:
     """Train `recipe` with the locked and with the newest allowed packages, and compare.
 
     `constraint` is a pip constraints file for the newest, `python` an interpreter that is taken

@@ -25,14 +25,16 @@ from flows.child import StageFailedError, Tell, allow_all, run_stage, stop_all
 from flows.dvc_state import heal
 from flows.environment import find_root, prepare
 from flows.finished import forget
-from flows.graph import Stage, changed_stages, read_graph
+from flows.graph import Stage, read_line
 from flows.locked import locked_hashes
+from flows.names import identity, lineage_table
 from flows.operation import OperationSettings
-from flows.parameters import RecipeName, StageName
+from flows.parameters import RecipeName, Stages
 from flows.project import need_quota
 from flows.recipe import Recipe, load_recipe
 from flows.record import (
     Outcome,
+    RunRecord,
     StageRecord,
     Status,
     manifest_key,
@@ -71,12 +73,15 @@ def worth_retrying(task: Any, task_run: Any, state: State[Any]) -> bool:
 
 @task(cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=worth_retrying)
 def bring_up_to_date(
-    stage: Stage, root: Path, run: str, force: bool, settled: bool = False
+    stage: Stage, root: Path, run: str | None, force: bool, settled: bool = False
 ) -> State[Any]:
     """Run one stage through DVC and enter it into the MLflow run: Ran, Restored or Skipped.
 
     `settled` says that DVC has been asked already, and nothing before this stage can change.
+    Without a `run` the whole line is settled, and an earlier run has all that is to be entered.
     """
+    if run is None:
+        return Completed(name=STATES["cached"], message="DVC: cached")
     from flows.patience import patiently
 
     tell = get_run_logger().info
@@ -152,7 +157,7 @@ RUNNER: Any = ThreadPoolTaskRunner(max_workers=2)
     on_failure=[on_failed],
     on_crashed=[on_failed],
 )
-def finetune(recipe: RecipeName, force: list[StageName] | None = None) -> State[Any]:
+def finetune(recipe: RecipeName, force: Stages = None) -> State[Any]:
     """Bring every stage of a recipe up to date. `force` names stages to run even if unchanged.
 
     Runs in the project that the working directory belongs to. A verdict against the new model is
@@ -173,8 +178,10 @@ def bring_line(root: Path, recipe: str, force: set[str]) -> State[Any]:
     for healed in heal(root):
         get_run_logger().warning(healed)
     settings = load_recipe(root, recipe)
-    stages = read_graph(root, recipe)
-    settled = up_to_date(stages, set(changed_stages(root, recipe)) | force)
+    stages, changed = read_line(root, recipe)
+    settled = up_to_date(stages, changed.keys() | force)
+    if len(settled) == len(stages) and (told := read_record(root, recipe)) and is_told(told):
+        return leave_line(root, recipe, stages, settings, told)
     run = open_run(root, stages, settings)
     status: Status = "failed"
     allow_all()
@@ -191,6 +198,32 @@ def bring_line(root: Path, recipe: str, force: set[str]) -> State[Any]:
         raise LineFailedError(told_faults(root, recipe))
     keep_lock(root, recipe, run, settings.operation)
     return Completed(message=f"MLflow run {run}")
+
+
+def is_told(record: RunRecord) -> bool:
+    """Say whether MLflow has all of the last run, so that a line as it left it has no news."""
+    return record.status == "finished" and record.mlflow_run_id is not None
+
+
+def leave_line(
+    root: Path, recipe: str, stages: list[Stage], settings: Recipe, last: RunRecord
+) -> State[Any]:
+    """End a flow run that finds nothing to do: it names the run that made what is there.
+
+    It opens no MLflow run, which would say nothing new; MLflow is not even imported.
+    """
+    from flows.left_over import close_dead
+
+    run = str(last.mlflow_run_id)
+    everything = {stage.name for stage in stages}
+    wait(list(submit(stages, root, None, set(), everything).values()))
+    close_dead(root, recipe, get_run_logger().info)
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(UUID(str(flow_run.id)), tags=identity(root, recipe, run))
+    table = [{**row, "outcome": "cached"} for row in lineage_table(root, recipe)]
+    create_table_artifact(key="lineage", table=table)
+    keep_lock(root, recipe, run, settings.operation)
+    return Completed(message=f"nothing has changed since MLflow run {run}")
 
 
 def keep_lock(root: Path, recipe: str, run: str, settings: OperationSettings) -> None:
@@ -211,7 +244,7 @@ def keep_lock(root: Path, recipe: str, run: str, settings: OperationSettings) ->
 
 
 def submit(
-    stages: list[Stage], root: Path, run: str, force: set[str], settled: set[str]
+    stages: list[Stage], root: Path, run: str | None, force: set[str], settled: set[str]
 ) -> dict[str, PrefectFuture[Any]]:
     """Start one task a stage, each waiting for those it reads from."""
     futures: dict[str, PrefectFuture[Any]] = {}
@@ -273,13 +306,6 @@ def open_run(root: Path, stages: list[Stage], settings: Recipe) -> str:
     return run
 
 
-def identity(root: Path, recipe: str, run: str) -> list[str]:
-    """Return the tags by which Prefect names recipe, MLflow run and git commit."""
-    record = read_record(root, recipe)
-    commit = record.git.commit if record else None
-    return [f"recipe:{recipe}", f"mlflow:{run}", *([f"git:{commit}"] if commit else [])]
-
-
 def close_run(root: Path, recipe: str, run: str, status: Status) -> None:
     """End the MLflow run, the record and Prefect's page of hashes alike.
 
@@ -307,20 +333,3 @@ def close_run(root: Path, recipe: str, run: str, status: Status) -> None:
         patiently(close, tell, SHORT_S)
     except tracking.FAULTS as error:
         tell(f"the next start closes MLflow run {run}, which cannot be told now: {error}")
-
-
-def lineage_table(root: Path, recipe: str) -> list[dict[str, str]]:
-    """Return a row for each stage: how it went, DVC's hash of its output, the run that made it."""
-    record, locked = read_record(root, recipe), locked_hashes(root, recipe)
-    if record is None:
-        return []
-    return [
-        {
-            "stage": name,
-            "outcome": stage.outcome,
-            "artefact": STEPS[name].output,
-            "dvc": locked.get(name, ""),
-            "made by": stage.made_by or str(record.mlflow_run_id),
-        }
-        for name, stage in record.stages.items()
-    ]

@@ -1,6 +1,7 @@
 """Reads the one graph, dvc.yaml, through DVC's own index."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,29 +46,54 @@ def read_graph(root: Path, recipe: str) -> list[Stage]:
 
     Raises `RecipeError` if dvc.yaml has no stage for the recipe or wrong options under `meta`.
     """
-    import networkx as nx
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
-        graph = repo.index.graph
-        order = [s for s in nx.dfs_postorder_nodes(graph) if s.cmd and _of(s.addressing, recipe)]
-        stages = [_stage(s, [u for u in graph.successors(s) if u in order], recipe) for s in order]
-    if not stages:
-        raise RecipeError(
-            f"dvc.yaml has no stage for recipe '{recipe}'",
-            fix='every stage needs `matrix: {recipe: "${recipes}"}` and the recipe in params.yaml',
-        )
-    return stages
+        return _stages(repo, recipe)
 
 
 def changed_stages(root: Path, recipe: str) -> dict[str, Any]:
     """Return the stages of a recipe that are not up to date, with what DVC says of each."""
-    from dvc.repo import Repo
+    with _alone(root) as repo:
+        return _changed(repo, recipe)
 
-    with Repo(str(root)) as repo:
-        names = [s.addressing for s in repo.index.stages if s.cmd and _of(s.addressing, recipe)]
-        found: Mapping[str, Any] = repo.status(targets=names) if names else {}
-    return {_name(address): what for address, what in found.items()}
+
+def read_line(root: Path, recipe: str) -> tuple[list[Stage], dict[str, Any]]:
+    """Return the stages of a recipe and those that are not up to date, at the cost of one.
+
+    Raises as `read_graph` does.
+    """
+    with _alone(root) as repo:
+        return _stages(repo, recipe), _changed(repo, recipe)
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[Any]:
+    """Hold DVC's lock within the block, so that what is read is whole, and read once."""
+    from dvc.repo import Repo, lock_repo
+
+    with Repo(str(root)) as repo, lock_repo(repo):
+        yield repo
+
+
+def _stages(repo: Any, recipe: str) -> list[Stage]:
+    import networkx as nx
+
+    graph = repo.index.graph
+    order = [s for s in nx.dfs_postorder_nodes(graph) if s.cmd and _of(s.addressing, recipe)]
+    if not order:
+        raise RecipeError(
+            f"dvc.yaml has no stage for recipe '{recipe}'",
+            fix='every stage needs `matrix: {recipe: "${recipes}"}` and the recipe in params.yaml',
+        )
+    return [_stage(s, [u for u in graph.successors(s) if u in order], recipe) for s in order]
+
+
+def _changed(repo: Any, recipe: str) -> dict[str, Any]:
+    # `repo.status(targets=…)` says the same, and parses dvc.yaml once for each target.
+    mine = [s for s in repo.index.stages if s.cmd and _of(s.addressing, recipe)]
+    found = (stage.status(check_updates=True) for stage in mine)
+    return {_name(address): what for one in found for address, what in one.items()}
 
 
 def _stage(stage: Any, upstream: list[Any], recipe: str) -> Stage:

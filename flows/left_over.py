@@ -55,15 +55,15 @@ def close_dead(root: Path, recipe: str, tell: Callable[[str], None]) -> None:
 
     Nobody may come back for them; the next run of such a recipe can still go on with its own.
     """
-    from flows import tracking
-    from flows.patience import passes
-
     for file in record_file(root, recipe).parent.glob("*.json"):
         other = file.stem
         record = read_record(root, other)
         dead = record and record.status == "running" and record.door == "prefect"
         if other == recipe or record is None or not dead or is_running(root, other):
             continue
+        from flows import tracking  # only now: the import takes longer than all the rest
+        from flows.patience import passes
+
         tell(f"the run of {other} has died: closed")
         try:
             if record.mlflow_run_id:

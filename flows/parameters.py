@@ -27,6 +27,16 @@ class OneOf:
         return {**schema, "enum": found} if found else schema
 
 
+@dataclass(frozen=True)
+class Described:
+    """Puts a description beside a parameter's field; that of pydantic's `Field` Prefect drops."""
+
+    description: str
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return {**handler(core), "description": self.description}
+
+
 def recipes_here() -> list[str]:
     """Return the recipes on the line of the project at hand; none outside any project."""
     from flows.environment import find_root
@@ -38,9 +48,24 @@ def recipes_here() -> list[str]:
         return []
 
 
+def recipe_files_here() -> list[str]:
+    """Return all recipes of the project at hand, on the line or not; none outside any project."""
+    from flows.environment import find_root
+    from flows.recipe import recipes_in
+
+    try:
+        return recipes_in(find_root(Path.cwd()))
+    except TunelineError:
+        return []
+
+
 RecipeName = Annotated[
     str, OneOf(recipes_here, "Recipe", "A recipe on the line (params.yaml): recipes/NAME.yaml")
+]
+RecipeFile = Annotated[
+    str, OneOf(recipe_files_here, "Recipe", "A recipe, on the line or not: recipes/NAME.yaml")
 ]
 StageName = Annotated[
     str, OneOf(lambda: list(STEPS), "Stage", "A stage of dvc.yaml to run even if unchanged")
 ]
+Stages = Annotated[list[StageName] | None, Described("Stages to run even if unchanged")]

@@ -9,13 +9,14 @@ from prefect.states import Completed
 
 from flows.environment import find_root, prepare
 from flows.incoming import take_incoming
+from flows.parameters import RecipeName
 from flows.recipe import load_recipe
 from flows.retrain_events import rows_came
 from flows.retrain_tick import alone
 
 
 @flow(name="watch", flow_run_name="{recipe}", persist_result=False)
-def watch(recipe: str) -> State[Any]:
+def watch(recipe: RecipeName) -> State[Any]:
     """Add what lies in data/incoming/RECIPE/, or in the bucket that the recipe names, to its rows.
 
     Then tells the server, whose automation runs the deployment of `retrain` (`flows.retrain_events`

@@ -5,14 +5,16 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from toy_project import Toy
 
 from components.contracts.kinds import Dataset, Verdict
+from flows import alerts
 from flows.alerts import Alert, findings, send
-from flows.record import StageRecord, open_record
+from flows.record import StageRecord, open_flow_record, open_record
 
 SECRET = "hook-5ecret-path"
 
@@ -136,3 +138,20 @@ def test_a_blocked_verdict_and_drift_are_found_in_what_the_run_made(toy: Toy) ->
     with open_record(toy.root, "toy", "dvc") as record:
         record.stages = {"gate": StageRecord(outcome="cached")}
     assert findings(toy.root, "toy") == [], "another run has told of it already"
+
+
+def test_a_run_that_found_nothing_to_do_tells_no_old_news(
+    toy_here: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = {"check": "better", "passed": False, "text": "not better than the base"}
+    with Verdict.write(toy_here.root / "data/toy/verdict") as draft:
+        draft.facts = {"promote": False, "ship": "int8", "reasons": [reason]}
+    with open_flow_record(toy_here.root, "toy", "that run") as record:
+        record.add_stage("gate", StageRecord(outcome="ran"))
+    told: list[str] = []
+    monkeypatch.setattr(alerts, "_tell", lambda root, alert, flow_run: told.append(alert.kind))
+
+    alerts.on_done(None, SimpleNamespace(id="another run", parameters={"recipe": "toy"}), None)
+    assert told == []
+    alerts.on_done(None, SimpleNamespace(id="that run", parameters={"recipe": "toy"}), None)
+    assert told == ["blocked"]

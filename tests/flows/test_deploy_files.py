@@ -12,6 +12,8 @@ import pytest
 import yaml
 from toy_project import REPOSITORY
 
+from flows.recipe import listed, recipes_in
+
 DEPLOY = REPOSITORY / "deploy"
 UNITS = sorted((DEPLOY / "systemd").iterdir())
 WORDS = {"type": "array", "items": {"type": "string"}}
@@ -236,3 +238,36 @@ def test_every_deployment_has_a_flow_its_parameters_and_a_schedule(
         for schedule in one["schedules"]:
             CronSchedule(**schedule)
         assert one["work_pool"] == {"name": "tuneline"}
+        assert one["concurrency_limit"]["limit"] == 1, "two ticks at once"
+        assert one["concurrency_limit"]["collision_strategy"] in ("ENQUEUE", "CANCEL_NEW")
+
+
+FLOWS = ("canary", "data_check", "finetune", "retrain", "sweep", "watch")
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_the_form_of_each_flow_explains_every_field(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib import import_module
+
+    from prefect.utilities.callables import parameter_schema
+
+    monkeypatch.chdir(REPOSITORY)
+    fields = parameter_schema(getattr(import_module(f"flows.{name}"), name)).properties
+    for field, schema in fields.items():
+        assert schema.get("description"), f"{name}: {field}"
+    offered = recipes_in(REPOSITORY) if name == "canary" else listed(REPOSITORY)
+    assert fields["recipe"]["enum"] == offered
+
+
+def test_no_flow_is_left_out_here() -> None:
+    files = (REPOSITORY / "flows").glob("*.py")
+    assert {file.stem for file in files if "\n@flow(" in file.read_text()} == set(FLOWS)
+
+
+def test_nightly_canary_checks_the_tiny_recipe() -> None:
+    found = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
+    (one,) = (one for one in found if one["entrypoint"] == "flows/canary.py:canary")
+    assert one["parameters"] == {"recipe": "tiny"}
+    assert one["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}

@@ -126,31 +126,67 @@ def test_both_doors_make_the_same_bytes(flowed: Toy, made: Toy) -> None:
     assert set(manifests(made)) > {"adapter", "registration", "verdict"}
 
 
+def mlflow_runs() -> list[str]:
+    from flows.store import client
+
+    experiment = client().get_experiment_by_name("toy")
+    return [run.info.run_id for run in client().search_runs([experiment.experiment_id])]
+
+
 def test_after_dvc_the_flow_has_nothing_to_do(made_here: Toy) -> None:
-    dvc_run = record_of(made_here).mlflow_run_id
-    before = manifests(made_here)
+    """It opens no run of its own, and names the one that made what is there."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter
+
+    dvc_run, runs = record_of(made_here).mlflow_run_id, mlflow_runs()
+    before, last = manifests(made_here), record_of(made_here)
+
+    state = through_flow()
+
+    assert state.is_completed(), state.message
+    assert state.message == f"nothing has changed since MLflow run {dvc_run}"
+    assert made_here.calls() == []
+    assert manifests(made_here) == before
+    assert record_of(made_here) == last
+    assert mlflow_runs() == runs
+    mine = [state.state_details.flow_run_id]
+    with get_client(sync_client=True) as client:
+        flow_run = client.read_flow_run(mine[0])
+        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": mine}))
+        (page,) = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id={"any_": mine}))
+    assert {f"mlflow:{dvc_run}", f"git:{last.git.commit}"} <= set(flow_run.tags)
+    assert {task.name: task.state_name for task in tasks} == dict.fromkeys(STAGES, "Skipped")
+    rows = json.loads(str(page.data))
+    assert {row["outcome"] for row in rows} == {"cached"}
+    assert {row["made by"] for row in rows} == {dvc_run}
+
+
+def test_a_line_whose_run_is_not_known_gets_one(made_here: Toy) -> None:
+    from flows.record import record_file
+
+    record_file(made_here.root, "toy").unlink()
 
     state = through_flow()
 
     assert state.is_completed(), state.message
     assert made_here.calls() == []
     assert set(outcomes(made_here).values()) == {"cached"}
-    assert manifests(made_here) == before
-    record = record_of(made_here)
-    assert record.mlflow_run_id != dvc_run
-    assert {stage.made_by for stage in record.stages.values()} == {dvc_run}
-    tags = mlflow_run(record.mlflow_run_id).data.tags
-    assert tags["stage.train"] == "cached"
-    assert tags["stage.train.made_by"] == dvc_run
+    assert mlflow_run(record_of(made_here).mlflow_run_id).data.tags["stage.train"] == "cached"
 
 
 def test_a_change_runs_what_it_touches_and_going_back_is_restored(made_here: Toy) -> None:
+    dvc_run = record_of(made_here).mlflow_run_id
     made_here.turn("evaluate", "otherwise")
     state = through_flow()
 
     assert state.is_completed(), state.message
     assert made_here.calls() == ["evaluate", "gate"]
     assert outcomes(made_here)["evaluate"] == "ran"
+    record = record_of(made_here)
+    assert record.mlflow_run_id != dvc_run
+    tags = mlflow_run(record.mlflow_run_id).data.tags
+    assert (tags["stage.evaluate"], tags["stage.train"]) == ("ran", "cached")
+    assert tags["stage.train.made_by"] == dvc_run
     # The verdict came out the same, so DVC sees nothing to register again.
     assert outcomes(made_here)["register"] == "cached"
 

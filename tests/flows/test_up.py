@@ -6,28 +6,33 @@ import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from chromium import CHROMIUM, browser
 from toy_project import REPOSITORY, Toy
+from toy_up import (
+    PATIENCE_S,
+    SECRET,
+    SECRETS,
+    deployments,
+    ended,
+    flow_runs_of,
+    picture,
+    run_deployment,
+    runs,
+    servers,
+    status,
+    tuneline,
+    wait,
+)
 
 from flows.environment import prepare
-from flows.up_state import MARK, Servers, Service, marked, read_servers, write_servers
+from flows.up_state import MARK, Service, marked, read_servers, write_servers
 
 pytestmark = pytest.mark.slow
-PATIENCE_S = 600
-SECRET = "pl4nted-5ecret"
-SECRETS = {
-    "TUNELINE_ALERT_WEBHOOK": f"http://127.0.0.1:9/{SECRET}",
-    "HF_TOKEN": SECRET,
-    "AWS_SECRET_ACCESS_KEY": SECRET,
-    "PLANTED": SECRET,
-}
 DEPLOYMENTS = """
 name: toy
 deployments:
@@ -45,31 +50,6 @@ deployments:
     schedules:
       - {{cron: "30 2 * * *", timezone: UTC}}
 """
-
-
-def tuneline(toy: Toy, *words: str, good: bool = True) -> str:
-    done = toy.run(sys.executable, "-m", "flows.cli", *words, **SECRETS)
-    assert (done.returncode == 0) is good, done.stdout + done.stderr
-    return done.stdout
-
-
-def status(toy: Toy) -> dict[str, Any]:
-    done = toy.run(sys.executable, "-m", "flows.cli", "status", "--json")
-    return dict(json.loads(done.stdout))
-
-
-def wait(what: Callable[[], Any]) -> Any:
-    end = time.monotonic() + PATIENCE_S
-    while not (found := what()):
-        assert time.monotonic() < end, what
-        time.sleep(0.5)
-    return found
-
-
-def servers(toy: Toy) -> Servers:
-    found = read_servers(toy.root)
-    assert found is not None
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -127,42 +107,6 @@ def test_deploy_tells_schedule_and_next_run_and_offers_the_recipes(up: Toy) -> N
         assert "recipe on the line" in schema["description"]
 
 
-def deployments(toy: Toy) -> list[dict[str, Any]]:
-    import httpx
-
-    page = servers(toy).services["Prefect"].page
-    return list(httpx.post(f"{page}/api/deployments/filter", json={}, timeout=60).json())
-
-
-def run_deployment(toy: Toy, name: str, **parameters: Any) -> str:
-    import httpx
-
-    found = next(one for one in deployments(toy) if one["name"] == name)
-    api = f"{servers(toy).services['Prefect'].page}/api"
-    body = {"parameters": {"recipe": "toy", **parameters}, "state": {"type": "SCHEDULED"}}
-    address = f"{api}/deployments/{found['id']}/create_flow_run"
-
-    def made_() -> Any:
-        answer = httpx.post(address, json=body, timeout=60)
-        return None if answer.status_code == 503 else answer  # SQLite is locked on a busy machine
-
-    made = wait(made_)
-    assert made.status_code == 201, made.text
-    return str(made.json()["id"])
-
-
-def flow_run(toy: Toy, run: str) -> dict[str, Any]:
-    import httpx
-
-    page = servers(toy).services["Prefect"].page
-    return dict(httpx.get(f"{page}/api/flow_runs/{run}", timeout=60).json())
-
-
-def ended(toy: Toy, run: str) -> dict[str, Any] | None:
-    found = flow_run(toy, run)
-    return found if found["state_type"] in ("COMPLETED", "FAILED", "CRASHED") else None
-
-
 def test_a_run_of_the_worker_and_one_by_hand_are_on_the_one_server(up: Toy) -> None:
     run = run_deployment(up, "weekly")
     found = wait(lambda: ended(up, run))
@@ -185,6 +129,7 @@ def test_what_is_wrong_with_the_parameters_is_refused_by_the_server(up: Toy) -> 
 def test_of_two_runs_at_once_one_works_and_the_other_waits(up: Toy) -> None:
     up.turn("train", "sleep 8")
     up.calls()
+    before = len(runs(up))
     command = [sys.executable, "-m", "flows.cli", "run", "toy"]
     both = [
         subprocess.Popen(command, cwd=up.root, env=up.env(), stdout=subprocess.PIPE, text=True)
@@ -196,16 +141,25 @@ def test_of_two_runs_at_once_one_works_and_the_other_waits(up: Toy) -> None:
     calls = up.calls()
     assert "train" in calls
     assert len(calls) == len(set(calls)), "no stage ran twice"
-    tags = [run.data.tags for run in runs(up)[:2]]
-    assert sorted(one["stage.train"] for one in tags) == ["cached", "ran"]
+    assert len(runs(up)) == before + 1, "the second had no news"
+    newest = runs(up)[0]
+    assert newest.data.tags["stage.train"] == "ran"
+    assert len(flow_runs_of(up, newest.info.run_id)) == 2, "both name it"
 
 
-def runs(toy: Toy) -> list[Any]:
-    from mlflow.tracking import MlflowClient
+UNCHANGED = """
+from flows.finetune import finetune
 
-    store = MlflowClient(toy.env()["MLFLOW_TRACKING_URI"])
-    experiment = store.get_experiment_by_name("toy")
-    return list(store.search_runs([experiment.experiment_id]))
+print(finetune("toy", return_state=True).message)
+"""
+
+
+def test_a_flow_run_with_nothing_to_do_does_without_mlflow(up: Toy) -> None:
+    done = up.run(sys.executable, "-X", "importtime", "-c", UNCHANGED)
+    assert "nothing has changed since MLflow run" in done.stdout, done.stderr
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert "prefect.flow_engine" in loaded
+    assert not loaded & {"mlflow", "torch", "transformers", "pandas"}
 
 
 BLOCK = """
@@ -275,14 +229,6 @@ def test_the_server_takes_the_kubernetes_job_template(up: Toy) -> None:
     httpx.patch(address, json={"work_pool_name": "tuneline", "job_variables": {}}, timeout=60)
 
 
-def picture(page: Any, name: str, folder: Path) -> None:
-    import base64
-
-    file = Path(os.environ.get("TUNELINE_PICTURES", folder)) / f"{name}.png"
-    shot = page.call("Page.captureScreenshot", format="png")
-    file.write_bytes(base64.b64decode(shot["data"]))
-
-
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt-get install chromium)")
 def test_browser_shows_the_schedule_and_the_form_of_a_deployment(up: Toy, tmp_path: Path) -> None:
     one = next(one for one in deployments(up) if one["name"] == "weekly")
@@ -293,27 +239,54 @@ def test_browser_shows_the_schedule_and_the_form_of_a_deployment(up: Toy, tmp_pa
         page.open(f"{address}/deployments/deployment/{one['id']}")
         page.wait("document.body.innerText.includes('03:00 AM')")
         assert "weekly" in page.text()
+        page.wait("document.body.innerText.includes('Completed')")
+        picture(page, "prefect-schedule", tmp_path)
         page.open(f"{address}/deployments/deployment/{one['id']}/run")
         page.wait("document.body.innerText.includes('A recipe on the line')")
         assert "recipe" in page.text()
         picture(page, "prefect-deployment", tmp_path)
 
 
+HEADER = """
+[...document.querySelectorAll('[class*=collapse-header]')]
+    .find(one => one.innerText.includes('Visualizations')).click()
+"""
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt-get install chromium)")
 def test_browser_compares_two_runs_in_mlflow(up: Toy, tmp_path: Path) -> None:
-    newest = runs(up)[:2]
+    """Another setting and what came of it stand beside those of the run before."""
+    up.turn("evaluate", "accuracy 0.91")
+    tuneline(up, "run", "toy")
+    recipe = up.root / "recipes/toy.yaml"
+    text = recipe.read_text()
+    assert "max_samples: null" in text
+    recipe.write_text(text.replace("max_samples: null", "max_samples: 2000"))
+    up.turn("evaluate", "accuracy 0.93")
+    tuneline(up, "run", "toy")
+    newest = [run for run in runs(up) if run.info.status == "FINISHED"][:2]
     first, second = (run.info.run_id for run in newest)
     experiment = newest[0].info.experiment_id
     address = servers(up).services["MLflow"].page
     chosen = json.dumps([first, second])
     with browser(tmp_path / "profile") as page:
-        page.call("Emulation.setDeviceMetricsOverride", width=1400, height=1000,
+        page.call("Emulation.setDeviceMetricsOverride", width=1400, height=1200,
                   deviceScaleFactor=1, mobile=False)  # fmt: skip
         page.open(f'{address}/#/compare-runs?runs={chosen}&experiments=["{experiment}"]')
-        page.wait("document.body.innerText.includes('tuned.accuracy')")
-        text = page.text()
-        assert first in text
-        assert second in text
+        page.wait("document.body.innerText.includes('base.accuracy')")
+        for part in ("Parameters", "Metrics"):
+            page.value(
+                f"document.querySelector('[aria-label=\"{part} - Show diff only\"]').click()"
+            )
+        page.value(HEADER)
+        page.wait("!document.body.innerText.includes('base.accuracy')")
+        shown = page.wait(
+            "document.body.innerText.includes('tuned.accuracy') && document.body.innerText"
+        )
+        assert first in shown
+        assert second in shown
+        assert re.search(r"evaluation\.max_samples\s+2000\s+None\n", shown)
+        assert re.search(r"\b0\.93\s+0\.91\n", shown)
         picture(page, "mlflow-compare", tmp_path)
 
 

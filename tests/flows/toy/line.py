@@ -67,10 +67,19 @@ def step_of(name: str) -> Any:
                 context.events.progress("train", number, 3)
         with kind.write(out) as draft:
             (draft.folder / "made.txt").write_text(f"{name} {knob}\n", encoding="utf-8")
-            draft.facts = FACTS.get(name, {"rows": 3})
+            draft.facts = facts_of(name, knob)
         return kind.open(out)
 
     return step
+
+
+def facts_of(name: str, knob: str) -> dict[str, Any]:
+    """Return what a stage tells; "accuracy 0.93" makes the tuned model that good."""
+    facts = FACTS.get(name, {"rows": 3})
+    if not knob.startswith("accuracy"):
+        return facts
+    tuned = {**MODELS["tuned"], "accuracy": float(knob.split()[1])}
+    return {**facts, "models": {**MODELS, "tuned": tuned}}
 
 
 class ToyStep(Step):
