@@ -55,7 +55,7 @@ def round_dynamically(source: Path, out: Path, settings: WeightQuantization) -> 
 
 def kept_of(names: Sequence[str], settings: WeightQuantization) -> list[str]:
     """Return the products that only have their weights rounded."""
-    raised: dict[str, int] = {group: 8 for group in settings.matmul_mixed_precision}
+    raised: dict[str, int] = dict.fromkeys(settings.matmul_mixed_precision, 8)
     products = {name: (path_of(name),) for name in names}
     bits = bits_of(products, 0, raised, head="")
     return [name for name in names if bits[name]]
