@@ -28,7 +28,7 @@ def show(
     console: Console,
 ) -> None:
     """Print what was tried, the smallest first, and the settings that won."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, padding=0)
     figures = [name for name in FIGURES if any(name in one.measured.changes for one in tried)]
     short = (SHORT[name] for name in figures)
     heads = ("", "MB", "bits", *short, "prefill", "decode", "")
@@ -60,7 +60,7 @@ def cells(one: Tried, figures: Sequence[str]) -> list[str]:
         f"{found.bytes / 1e6:.0f}",
         f"{found.bits:.2f}",
         *(
-            f"{100 * found.changes[name].value:+.2f}" if name in found.changes else "–"
+            f"{100 * found.changes[name].value + 0.0:+.2f}" if name in found.changes else "–"
             for name in figures
         ),
         f"{found.prefill:.0f}",

@@ -62,6 +62,10 @@ CANDIDATES: dict[str, tuple[Kind, dict[str, Any]]] = {
     ),
     "int8-g128": ("int8", {"algo_config": "default", "block_size": 128}),
     "int8-g64": ("int8", {"algo_config": "default", "block_size": 64}),
+    "int8-g64-smooth": (
+        "int8",
+        {"algo_config": "rtn", "block_size": 64, "smoothing": 0.5},
+    ),
     "int8-g32": ("int8", {"algo_config": "default", "block_size": 32}),
 }
 """By name: the variant whose settings they are, and these."""

@@ -13,6 +13,13 @@ from components.export.calibrated import calibrate_variant, check_calibrated
 from components.export.kinds import architecture, kind_of
 from components.export.merged_config import say_what_the_builder_asks
 from components.export.settings import ExportSettings
+from components.export.smoothed import (
+    alpha_of,
+    check_smoothed,
+    facts_of,
+    smoothed_folder,
+    source_of,
+)
 
 # Upper bounds of the bytes a parameter takes on disk: codes, scales, zero points, and a margin.
 BYTES_A_PARAMETER = {"fp32": 4.1, "fp16": 2.1, "bf16": 2.1, "int8": 1.25, "int4": 0.9}
@@ -34,7 +41,8 @@ def export(
 ) -> Onnx:
     """Write each variant as a folder that is complete in itself (graph, tokenizer, configs).
 
-    `tokens` are the rows that weights are calibrated on, where the settings ask for that.
+    `tokens` are the rows that weights are calibrated on or smoothed over, where the settings ask
+    for that.
 
     Raises:
         ModelError: the architecture is not known to the builder, or the adapter does not fit.
@@ -42,6 +50,7 @@ def export(
     """
     open_writer = kind_of(base).writer(base.model)
     check_calibrated(base, tokens, settings)
+    check_smoothed(base, tokens, settings)
     needed = bytes_needed(base.model, settings)
     need_space(out.parent, needed, f"the export of {', '.join(settings.variants)}")
     merged = context.scratch / "merged"
@@ -52,16 +61,16 @@ def export(
             draft.facts |= _facts(base, settings)
             for done, variant in enumerate(settings.variants):
                 context.events.progress("exporting", done, len(settings.variants))
-                write(draft.folder / variant, variant)
-                calibrate_variant(
-                    draft.folder / variant, variant, merged, tokens, settings, context
-                )
-                draft.facts["variants"][variant] = _variant_facts(
-                    draft.folder / variant, variant, settings
-                )
+                folder = draft.folder / variant
+                source, smoothed = source_of(variant, merged, tokens, settings, context)
+                (open_writer(source, settings) if smoothed else write)(folder, variant)
+                calibrate_variant(folder, variant, source, tokens, settings, context)
+                told = _variant_facts(folder, variant, settings)
+                draft.facts["variants"][variant] = told | facts_of(smoothed)
             context.events.progress("exporting", len(settings.variants), len(settings.variants))
     finally:
-        shutil.rmtree(merged, ignore_errors=True)
+        for folder in (merged, smoothed_folder(merged)):
+            shutil.rmtree(folder, ignore_errors=True)
     return Onnx.open(out)
 
 
@@ -95,6 +104,8 @@ def bytes_needed(model: Path, settings: ExportSettings) -> int:
     embedding = int(config["vocab_size"]) * width
     count = parameters(model)
     needed = BYTES_A_PARAMETER["fp32"] * count
+    if any(alpha_of(variant, settings) is not None for variant in settings.variants):
+        needed *= 2  # the smoothed model beside the merged one
     for variant in settings.variants:
         needed += BYTES_A_PARAMETER[variant] * count + BESIDE
         if builder.quantization_of(variant, settings) is not None:

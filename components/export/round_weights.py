@@ -31,21 +31,26 @@ def round_weights(
     model = onnx.load(source / FILE)
     turn_weights(model.graph)
     names = sorted(weight_products(model.graph))
-    if not names:
-        raise ModelError(
-            "the graph has no product with a weight: there is nothing to round",
-            fix=f"leave {variant} out of export.variants",
-        )
+    check_products(names, variant)
     bits = bits_of(names, BITS[variant], settings, head)
     for width in sorted(set(bits.values())):
         chosen = [name for name in names if bits[name] == width]
-        model = _quantised(model, width, chosen, settings)
+        model = quantised(model, width, chosen, names, settings)
     out.mkdir(parents=True, exist_ok=True)
     weights = f"{FILE}.data"
     onnx.save_model(model, out / FILE, save_as_external_data=True, location=weights)
     for file in source.iterdir():
         if file.name not in (FILE, weights):
             shutil.copyfile(file, out / file.name)
+
+
+def check_products(names: Sequence[str], variant: str) -> None:
+    """Raise `ModelError` if a graph has no product to round."""
+    if not names:
+        raise ModelError(
+            "the graph has no product with a weight: there is nothing to round",
+            fix=f"leave {variant} out of export.variants",
+        )
 
 
 def bits_of(
@@ -73,10 +78,11 @@ def bits_of(
     return found_bits
 
 
-def turn_weights(graph: Any) -> None:
+def turn_weights(graph: Any, *, tables: bool = False) -> None:
     """Turn weights round in the file, where the graph would do it at run time.
 
-    A weight that is the embedding too stays as it is for that: it is then there twice.
+    A weight that is the embedding too stays as it is for that: it is then there twice. With
+    `tables`, those that rows are looked up in are turned too.
     """
     from onnx import numpy_helper
 
@@ -84,7 +90,8 @@ def turn_weights(graph: Any) -> None:
     products = weight_products(graph)
     for node in [n for n in graph.node if n.op_type == "Transpose" and n.input[0] in weights]:
         readers = [n for n in graph.node if node.output[0] in n.input]
-        if not readers or any(reader.name not in products for reader in readers):
+        turned_for = products | {n.name for n in readers if tables and n.op_type == "Gather"}
+        if not readers or any(reader.name not in turned_for for reader in readers):
             continue
         array = numpy_helper.to_array(weights[node.input[0]])
         order = next((list(a.ints) for a in node.attribute if a.name == "perm"), None)
@@ -96,7 +103,17 @@ def turn_weights(graph: Any) -> None:
         graph.initializer.remove(value)
 
 
-def _quantised(model: Any, bits: int, names: Sequence[str], settings: WeightQuantization) -> Any:
+def quantised(
+    model: Any,
+    bits: int,
+    names: Sequence[str],
+    every: Sequence[str],
+    settings: WeightQuantization,
+) -> Any:
+    """Return a graph with the weights of the products `names`, out of `every`, rounded in blocks.
+
+    The quantiser takes products that it is told to include beside all others: so these are told.
+    """
     import io
 
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
@@ -108,7 +125,7 @@ def _quantised(model: Any, bits: int, names: Sequence[str], settings: WeightQuan
             block_size=settings.block_size,
             is_symmetric=settings.is_symmetric,
             accuracy_level=settings.accuracy_level,
-            nodes_to_include=list(names),
+            nodes_to_exclude=sorted(set(every) - set(names)),
         )
         quantizer.process()
     return quantizer.model.model

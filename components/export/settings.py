@@ -11,7 +11,7 @@ MatMuls = Literal["last_matmul", "mixed_layers", "edge_layers", "qkv_proj", "o_p
 BUILDERS = ("last_matmul", "mixed_layers")
 """The groups that onnxruntime-genai's builder knows."""
 
-GPTQ = "gptq"
+GPTQ, DYNAMIC = "gptq", "dynamic"
 
 
 class Calibration(Settings):
@@ -41,19 +41,28 @@ class WeightQuantization(Settings):
     and down projections of the first and last eighth of the layers and of every third between.
 
     `gptq` is calibrated (see `Calibration`) and knows more groups: `edge_layers` (the first and the
-    last layer), `qkv_proj`, `o_proj` and `down_proj`.
+    last layer), `qkv_proj`, `o_proj` and `down_proj`. `dynamic` knows these too: products of them
+    have only their weights rounded, all others are computed in integers.
+
+    `smoothing` (0 … 1) moves outliers of activations into the weights behind a norm before
+    rounding: 0.5 shares them evenly, more puts more into the weights (the alpha of SmoothQuant).
     """
 
-    algo_config: Literal["default", "rtn", "k_quant", "gptq"]
+    algo_config: Literal["default", "rtn", "k_quant", "gptq", "dynamic"]
     block_size: Literal[16, 32, 64, 128, 256] = 32
     is_symmetric: bool = False
     accuracy_level: Literal[1, 4] = 4
     matmul_mixed_precision: dict[MatMuls, Literal["int4", "int8"]] = Field(default_factory=dict)
+    smoothing: float | None = Field(default=None, gt=0, lt=1)
     calibration: Calibration = Calibration()
 
     @property
     def calibrated(self) -> bool:
         return self.algo_config == GPTQ
+
+    @property
+    def dynamic(self) -> bool:
+        return self.algo_config == DYNAMIC
 
     def before_calibration(self) -> Self:
         """Return the settings of the file with eight bits that is calibrated then."""
@@ -61,7 +70,8 @@ class WeightQuantization(Settings):
 
     def facts(self) -> dict[str, Any]:
         """Return the settings as JSON values, as far as they matter."""
-        return self.model_dump(mode="json", exclude=None if self.calibrated else {"calibration"})
+        unused = {"calibration": self.calibrated, "smoothing": self.smoothing is not None}
+        return self.model_dump(mode="json", exclude={name for name in unused if not unused[name]})
 
 
 # Blocks of 64 weights with zero points: a prompt is read 15 % faster than in blocks of 32 and the
@@ -94,7 +104,7 @@ class ExportSettings(Settings):
             raise ValueError(f"{' and '.join(halves)} need execution_provider: cuda")
         for name in ("int8", "int4"):
             quantization: WeightQuantization = getattr(self, name)
-            _check_gptq(name, quantization)
+            _check_algorithm(name, quantization)
             # With tied embeddings the builder then writes a graph that does not load.
             if quantization.algo_config == "default" and (
                 quantization.matmul_mixed_precision
@@ -107,8 +117,8 @@ class ExportSettings(Settings):
         return self
 
 
-def _check_gptq(name: str, quantization: WeightQuantization) -> None:
-    """Raise `ValueError` for what only calibrated weights of four bits can do, or cannot."""
+def _check_algorithm(name: str, quantization: WeightQuantization) -> None:
+    """Raise `ValueError` for what an algorithm cannot do, or only another can."""
     if quantization.calibrated:
         if name != "int4":
             raise ValueError(
@@ -117,9 +127,25 @@ def _check_gptq(name: str, quantization: WeightQuantization) -> None:
         if quantization.is_symmetric:
             raise ValueError(f"{name}: algo_config gptq has zero points: leave is_symmetric false")
         return
+    if quantization.dynamic:
+        _check_dynamic(name, quantization)
+        return
     unknown = sorted(set(quantization.matmul_mixed_precision) - set(BUILDERS))
     if unknown:
         raise ValueError(
-            f"{name}: matmul_mixed_precision {unknown[0]} goes only with algo_config gptq; "
+            f"{name}: matmul_mixed_precision {unknown[0]} goes only with algo_config gptq or "
+            "dynamic; "
             f"use {' or '.join(BUILDERS)}"
+        )
+
+
+def _check_dynamic(name: str, quantization: WeightQuantization) -> None:
+    """Raise `ValueError` for what products in integers cannot be."""
+    if name != "int8":
+        raise ValueError(f"{name}: algo_config dynamic is for int8: its products have eight bits")
+    few = sorted(g for g, kind in quantization.matmul_mixed_precision.items() if kind != "int8")
+    if few:
+        raise ValueError(
+            f"{name}: with algo_config dynamic, matmul_mixed_precision names the products of which "
+            f"only weights are rounded: write {few[0]}: int8"
         )

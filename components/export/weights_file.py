@@ -1,5 +1,6 @@
 """The file of weights beside a graph: writing it anew, and giving it another name."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,19 +34,30 @@ def view_of(tensor: Any, name: str, dims: tuple[int, ...]) -> Any:
 
 @dataclass
 class Writer:
-    """Appends ranges of other files to one; the same range asked for twice is written once."""
+    """Appends ranges of other files, and bytes, to one file; each of them is written once."""
 
     stream: BinaryIO
     folder: Path
-    known: dict[Place, int]
+    known: dict[Place | bytes, int]
 
     def put(self, place: Place) -> int:
         """Return the offset, in the new file, of the bytes that lie at `place`."""
         if place not in self.known:
-            self.stream.write(bytes(-self.stream.tell() % ALIGNMENT))
-            self.known[place] = self.stream.tell()
+            self.known[place] = self._begin()
             self._copy(place)
         return self.known[place]
+
+    def put_bytes(self, data: bytes) -> int:
+        """Return the offset, in the new file, of `data`."""
+        key = hashlib.sha256(data).digest()
+        if key not in self.known:
+            self.known[key] = self._begin()
+            self.stream.write(data)
+        return self.known[key]
+
+    def _begin(self) -> int:
+        self.stream.write(bytes(-self.stream.tell() % ALIGNMENT))
+        return self.stream.tell()
 
     def _copy(self, place: Place) -> None:
         name, offset, left = place
@@ -59,11 +71,13 @@ class Writer:
                 left -= len(piece)
 
 
-def write_weights(graph: Any, folder: Path, name: str = WEIGHTS) -> None:
+def write_weights(
+    graph: Any, folder: Path, name: str = WEIGHTS, smallest: int | None = None
+) -> None:
     """Write every external tensor of a graph to the file `name`, and only these.
 
-    Offsets and lengths are 64 bits wide, whatever the size of the file. The files that held them
-    before go.
+    With `smallest`, tensors in the graph of that many bytes or more go there too. Offsets and
+    lengths are 64 bits wide, whatever the size of the file. The files that held them before go.
     """
     temporary, before = folder / f".{name}.tmp", set[str]()
     with temporary.open("wb") as stream:
@@ -73,6 +87,9 @@ def write_weights(graph: Any, folder: Path, name: str = WEIGHTS) -> None:
             if old is not None:
                 before.add(old[0])
                 put_at(tensor, (name, writer.put(old), old[2]))
+            elif smallest is not None and len(tensor.raw_data) >= smallest:
+                size = len(tensor.raw_data)
+                put_at(tensor, (name, writer.put_bytes(tensor.raw_data), size))
     for file in before:
         (folder / file).unlink()
     temporary.rename(folder / name)

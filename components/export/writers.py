@@ -7,6 +7,7 @@ from pathlib import Path
 from components.contracts.errors import ModelError
 from components.export import builder
 from components.export.beside import copy_beside
+from components.export.dynamic import round_dynamically
 from components.export.readers import make_ready
 from components.export.round_weights import round_weights
 from components.export.settings import ExportSettings
@@ -22,7 +23,14 @@ def by_builder(merged: Path, settings: ExportSettings) -> Write:
     """Return what writes variants of the model folder `merged` with the builder."""
 
     def write(out: Path, variant: str) -> None:
-        builder.build(merged, out, variant, settings)
+        rounding = builder.quantization_of(variant, settings)
+        if rounding is not None and rounding.dynamic:
+            whole = merged / "whole"
+            builder.build(merged, whole, "fp32", settings)
+            round_dynamically(whole, out, rounding)
+            shutil.rmtree(whole)
+        else:
+            builder.build(merged, out, variant, settings)
         make_ready(merged, out)
 
     return write
@@ -45,6 +53,8 @@ def by_tracing(trace: Trace, *beside: str) -> Callable[[Path, ExportSettings], W
             rounding = builder.quantization_of(variant, settings)
             if rounding is None:
                 shutil.copytree(traced, out, dirs_exist_ok=True)
+            elif rounding.dynamic:
+                round_dynamically(traced, out, rounding)
             elif rounding.calibrated:
                 round_weights(traced, out, "int8", rounding.before_calibration(), head)
             else:

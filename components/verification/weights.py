@@ -13,6 +13,7 @@ from typing import Any
 
 from components.contracts.kinds import Onnx
 from components.contracts.onnx_weights import Rounded, read_tensor, rounded_of
+from components.verification.smoothed import Smoothing, smoothing_of
 
 ROUNDED = re.compile(r"_Q\d+$")
 """What the quantiser puts behind the name of a product."""
@@ -30,11 +31,15 @@ EXACT = "fp32"
 
 @dataclass(frozen=True)
 class Graph:
-    """A graph without its weights, its products and initialisers by name, and its folder."""
+    """A graph without its weights, its products and initialisers by name, and its folder.
+
+    `makers` has the node that makes each value.
+    """
 
     folder: Path
     nodes: dict[str, Any]
     tensors: dict[str, Any]
+    makers: dict[str, Any]
 
     @classmethod
     def of(cls, file: Path) -> "Graph":
@@ -44,7 +49,9 @@ class Graph:
         named = {
             ROUNDED.sub("", node.name): node for node in graph.node if "MatMul" in node.op_type
         }
-        return cls(file.parent, named, {tensor.name: tensor for tensor in graph.initializer})
+        tensors = {tensor.name: tensor for tensor in graph.initializer}
+        makers = {value: node for node in graph.node for value in node.output}
+        return cls(file.parent, named, tensors, makers)
 
 
 def compare_weights(onnx: Onnx, variant: str) -> dict[str, Any]:
@@ -57,16 +64,19 @@ def compare_weights(onnx: Onnx, variant: str) -> dict[str, Any]:
     reason = _why_not(onnx, variant)
     if reason is not None:
         return {"compared": False, "reason": reason}
+    offset = onnx.facts["variants"][variant].get("smoothed", {}).get("offset")
     changed, largest, limit, count = list[str](), 0.0, 0.0, 0
     for file in sorted(onnx.variant(variant).glob("*.onnx")):
         exact, found = Graph.of(onnx.variant(EXACT) / file.name), Graph.of(file)
-        changed += _changed_tensors(exact, found)
+        smoothing = Smoothing() if offset is None else smoothing_of(exact, found, offset)
+        changed += [one for one in _changed_tensors(exact, found) if one not in smoothing.norms]
         for name, node in found.nodes.items():
             rounded = rounded_of(node, found.tensors)
             weight = _weight_of(exact, name)
             if rounded is None or weight is None:
                 continue
-            off = _steps_off(rounded, found.folder, weight, exact.folder)
+            factors = smoothing.factors.get(name)
+            off = _steps_off(rounded, found.folder, weight, exact.folder, factors)
             largest, count = max(largest, off), count + rounded.outputs * rounded.inputs
             limit = LIMITS[rounded.scales.data_type]
             if off > limit:
@@ -123,8 +133,12 @@ def _weight_of(graph: Graph, product: str) -> Any | None:
     return None if node is None else graph.tensors.get(node.input[1])
 
 
-def _steps_off(rounded: Rounded, folder: Path, weight: Any, beside: Path) -> float:
+def _steps_off(
+    rounded: Rounded, folder: Path, weight: Any, beside: Path, factors: Any | None
+) -> float:
     """Return the largest distance of a rounded weight from its own, in steps of its block.
+
+    Its own is the exact one, times the factor of its input where the file was smoothed.
 
     Its own is the nearest that the block's codes reach: the builder's rounding with a zero point
     cuts blocks whose weights are all of one sign.
@@ -137,6 +151,8 @@ def _steps_off(rounded: Rounded, folder: Path, weight: Any, beside: Path) -> flo
         shape = part.values.shape
         rows = np.zeros((shape[0], rounded.inputs + padding), np.float32)
         rows[:, : rounded.inputs] = exact[:, part.start : part.start + shape[0]].T
+        if factors is not None:
+            rows[:, : rounded.inputs] *= factors
         low, high = np.minimum(part.first, part.last), np.maximum(part.first, part.last)
         off = np.abs(part.values - np.clip(rows.reshape(shape), low, high)).reshape(rows.shape)
         off[:, rounded.inputs :] = 0

@@ -49,8 +49,19 @@ def test_options_are_those_of_the_builder() -> None:
         ({"int4": {"algo_config": "gptq", "is_symmetric": True}}, "leave is_symmetric false"),
         (
             {"int4": {"algo_config": "rtn", "matmul_mixed_precision": {"down_proj": "int8"}}},
-            "down_proj goes only with algo_config gptq",
+            "down_proj goes only with algo_config gptq or dynamic",
         ),
+        ({"int4": {"algo_config": "dynamic"}}, "dynamic is for int8"),
+        (
+            {
+                "int8": {
+                    "algo_config": "dynamic",
+                    "matmul_mixed_precision": {"down_proj": "int4"},
+                }
+            },
+            "write down_proj: int8",
+        ),
+        ({"int8": {"algo_config": "rtn", "smoothing": 1.0}}, "less than 1"),
     ],
 )
 def test_what_is_only_for_calibrated_weights_is_told(

@@ -1,6 +1,7 @@
 """Decoders that the builder does not know: the file's logits, its cache, its rounded weights."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,21 @@ def test_the_file_tells_nothing_of_this_machine_and_is_the_same_again(
             assert str(tmp_path).encode() not in file.read_bytes()
             assert b"site-packages" not in file.read_bytes()
     assert sha256(made[0].path / "int8" / "tokenizer.json")
+
+
+def test_groups_keep_their_bits_in_the_file(exported: tuple[Onnx, TorchLM]) -> None:
+    if "int4" not in exported[0].variants:
+        pytest.skip("this family is exported in eight bits only")
+    graph = onnx.load(exported[0].variant("int4") / "model.onnx", load_external_data=False).graph
+    bits = {
+        node.name: next(one.i for one in node.attribute if one.name == "bits")
+        for node in graph.node
+        if node.op_type == "MatMulNBits"
+    }
+    plain = [re.sub(r"_Q\d$", "", name) for name in bits]
+    expected = bits_of(plain, 4, INT4, "lm_head")
+    assert {re.sub(r"_Q\d$", "", name): width for name, width in bits.items()} == expected
+    assert set(bits.values()) == {4, 8}
 
 
 def test_mixed_layers_are_whole_layers() -> None:

@@ -59,6 +59,20 @@ def test_the_same_bytes_are_written_once(tmp_path: Path) -> None:
     assert again.tolist() == [[0, 1], [2, 3]]
 
 
+def test_large_tensors_of_the_graph_go_there_too_where_asked(tmp_path: Path) -> None:
+    model = add_graph(tmp_path, "big.data")
+    new = np.arange(300, dtype=np.float32)
+    for name, values in (("new", new), ("again", new), ("small", new[:2])):
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
+    write_weights(model.graph, tmp_path, "big.data", smallest=1024)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    assert place_of(tensors["new"]) == place_of(tensors["again"]) == ("big.data", 128, 1200)
+    assert place_of(tensors["small"]) is None
+    assert np.array_equal(read_tensor(tmp_path, tensors["new"], (300,)), new)
+    assert run(model, tmp_path) == [10, 11, 12, 13]
+    assert {file.name for file in tmp_path.iterdir()} == {"model.onnx", "big.data"}
+
+
 def test_another_name_leaves_the_places(tmp_path: Path) -> None:
     model = add_graph(tmp_path, "big.data")
     assert rename_weights(model.graph, "other.data") == {"big.data"}
