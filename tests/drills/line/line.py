@@ -49,10 +49,18 @@ class StoppedError(TunelineError):
 def place(root: Path, name: str, word: str) -> None:
     """Wait here if a drill wants it so."""
     knob = root / "drill" / name
-    if knob.is_file() and knob.read_text(encoding="utf-8") == word:
+    if told(knob) == word:
         (root / "drill" / f"{name}.here").write_text(str(os.getpid()), encoding="utf-8")
-        while knob.exists():
+        while told(knob) == word:
             time.sleep(0.02)
+
+
+def told(knob: Path) -> str | None:
+    """Return the word of a knob, which may be taken away or given another one at any time."""
+    try:
+        return knob.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
 
 
 def log(root: Path, file: str, word: object) -> None:
