@@ -62,21 +62,29 @@ class OrtClassifier:
             yield from zip(group, found.astype(np.float32, copy=False), strict=True)
 
 
+def read_tokenizer(folder: Path) -> Any:
+    """Return an encoder's tokenizer: a server gets texts of any length, what can be read is read.
+
+    Raises `ModelError` if the folder has none.
+    """
+    from tokenizers import Tokenizer
+
+    if not (folder / "tokenizer.json").is_file():
+        raise ModelError(f"{folder} has no tokenizer.json", fix="run the export again")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    limit = context_length(read_config(folder))
+    if limit is not None:
+        tokenizer.enable_truncation(limit)
+    return tokenizer
+
+
 class LabelModel:
     """An exported folder that answers a text with its label, as `TextModel` answers with text."""
 
     def __init__(self, folder: Path, *, threads: int = 0, device: Device = "cpu") -> None:
-        from tokenizers import Tokenizer
-
-        if not (folder / "tokenizer.json").is_file():
-            raise ModelError(f"{folder} has no tokenizer.json", fix="run the export again")
         self.folder, self.threads, self.device = folder, threads, device
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.tokenizer.no_padding()
-        limit = context_length(read_config(folder))
-        # A server gets texts of any length; the label is that of what can be read.
-        if limit is not None:
-            self.tokenizer.enable_truncation(limit)
+        self.tokenizer = read_tokenizer(folder)
 
     @cached_property
     def model(self) -> OrtClassifier:

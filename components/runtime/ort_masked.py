@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from components.contracts.errors import ModelError
 from components.contracts.lengths import context_length
-from components.runtime.ort_classifier import FILE, Turn, read_config, text_of
+from components.runtime.ort_classifier import FILE, Turn, read_config, read_tokenizer, text_of
 from components.runtime.padding import groups, padded
 from components.runtime.session import Device, cpus, open_session
 
@@ -75,16 +75,8 @@ class FillModel:
     """An exported folder that answers a text with the same text, its hidden places filled."""
 
     def __init__(self, folder: Path, *, threads: int = 0, device: Device = "cpu") -> None:
-        from tokenizers import Tokenizer
-
-        if not (folder / "tokenizer.json").is_file():
-            raise ModelError(f"{folder} has no tokenizer.json", fix="run the export again")
         self.folder, self.threads, self.device = folder, threads, device
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.tokenizer.no_padding()
-        limit = context_length(read_config(folder))
-        if limit is not None:
-            self.tokenizer.enable_truncation(limit)
+        self.tokenizer = read_tokenizer(folder)
         self.mask = mask_token(folder)
 
     @cached_property
