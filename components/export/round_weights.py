@@ -32,7 +32,7 @@ def round_weights(
     turn_weights(model.graph)
     names = sorted(weight_products(model.graph))
     check_products(names, variant)
-    bits = bits_of(names, BITS[variant], settings, head)
+    bits = of_one_weight(model.graph, bits_of(names, BITS[variant], settings, head))
     for width in sorted(set(bits.values())):
         chosen = [name for name in names if bits[name] == width]
         model = quantised(model, width, chosen, names, settings)
@@ -76,6 +76,18 @@ def bits_of(
     if "last_matmul" in mixed and head in found_bits:
         found_bits[str(head)] = mixed["last_matmul"]
     return found_bits
+
+
+def of_one_weight(graph: Any, bits: dict[str, int]) -> dict[str, int]:
+    """Return the bits of each product, alike for those that share a weight: the most of theirs.
+
+    ALBERT's layers are one layer, and what is rounded twice is stored under the same names.
+    """
+    weights = {node.name: node.input[1] for node in graph.node if node.name in bits}
+    most: dict[str, int] = {}
+    for name, weight in weights.items():
+        most[weight] = max(bits[name], most.get(weight, 0))
+    return {name: most[weights[name]] for name in bits}
 
 
 def turn_weights(graph: Any, *, tables: bool = False) -> None:

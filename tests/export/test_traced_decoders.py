@@ -17,7 +17,7 @@ from components.contracts.events import Context
 from components.contracts.kinds import Adapter, BaseModelFolder, Onnx
 from components.export.architectures import TRACED
 from components.export.export import export
-from components.export.round_weights import bits_of
+from components.export.round_weights import bits_of, of_one_weight
 from components.export.settings import INT4, ExportSettings, WeightQuantization
 from components.model.adapter import attach_adapter, save_adapter
 from components.model.base import load_base
@@ -183,6 +183,17 @@ def test_mixed_layers_are_whole_layers() -> None:
     bits = bits_of(names, 4, INT4, "lm_head")
     raised = [name for name in names if bits[name] == 8]
     assert raised == [f"h.{layer}.mlp" for layer in (0, 1, 4, 7, 10, 13, 14, 15)] + ["lm_head"]
+
+
+def test_products_of_one_weight_have_the_same_bits() -> None:
+    names = {"layer.0": "shared", "layer.1": "shared", "head": "own"}
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", weight], [f"{name}.y"], name=name)
+        for name, weight in names.items()
+    ]
+    graph = onnx.helper.make_graph(nodes, "shared layers", [], [])
+    bits = {"layer.0": 8, "layer.1": 4, "head": 4}
+    assert of_one_weight(graph, bits) == {"layer.0": 8, "layer.1": 8, "head": 4}
 
 
 def test_what_only_the_builder_does_is_refused_with_what_to_do(
