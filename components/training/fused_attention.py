@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from components.model.shared_prefix import NAME, Layout
-from components.training.fused_lora import Stack, project, unproject
+from components.training.fused_lora import KEPT, Stack, project, unproject
+from components.training.remade import source_of
 
 ATTENTION = ("LlamaAttention", "MistralAttention", "Qwen2Attention")
 """Classes whose attention is o(softmax(rot(q)·rot(k)ᵀ / √width)·v), without norms of q and k."""
@@ -100,13 +101,14 @@ class FusedAttention(torch.autograd.Function):
         scales: tuple[float, ...],
         *pairs: torch.Tensor,
     ) -> torch.Tensor:
+        ctx.remake, parts = source_of(x)
         y, saved = project(x, weight, bias, scales, pairs)
         tokens, turned = y.view(-1, heads.all, heads.width), heads.queries + heads.keys
         flat = torch.empty_like(tokens)
         rotate(tokens[:, :turned], cos, sin, out=flat[:, :turned])
         flat[:, turned:] = tokens[:, turned:]
         plan, p = gathers(layout, heads), layout.prefix
-        q, k, v = split(flat.view(-1, heads.width).index_select(0, plan.there), plan, layout, heads)
+        q, k, v = gathered(flat, plan, layout, heads)
         weights, rows = attend(q, k, v, plan.bias, scaling)
         out = torch.empty_like(flat[:, : heads.queries])
         picked = rows.view(-1, heads.width).index_select(0, plan.back[:, : heads.queries].flatten())
@@ -117,8 +119,8 @@ class FusedAttention(torch.autograd.Function):
             bias_p = layout.prefix_bias[0, 0, 0].repeat(heads.queries // heads.keys, 1)
             weights_p, rows_p = attend(q_p, k_p, v_p, bias_p, scaling)
             out[:p] = rows_p.view(heads.queries, p, -1).transpose(0, 1)
-            first = (q_p, k_p, v_p, weights_p)
-        ctx.save_for_backward(*saved, cos, sin, q, k, v, weights, *first)
+            first = (weights_p,)
+        ctx.save_for_backward(*saved, cos, sin, flat, weights, *first, *parts)
         ctx.layout, ctx.heads, ctx.scaling = layout, heads, scaling
         ctx.scales, ctx.pairs, ctx.shape = scales, [pair.shape for pair in pairs], x.shape
         ctx.adapter_dtype = pairs[0].dtype
@@ -127,9 +129,11 @@ class FusedAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         kept = ctx.saved_tensors  # once: with gradient checkpointing, each reading computes again
-        *saved, cos, sin, q, k, v, weights = kept[:11]
         layout, heads, scaling = ctx.layout, ctx.heads, ctx.scaling
         plan, p = gathers(layout, heads), layout.prefix
+        *saved, cos, sin, rotated, weights = kept[: KEPT + 4]
+        first, parts = kept[KEPT + 4 :][: p > 0], kept[KEPT + 4 + (p > 0) :]
+        q, k, v = gathered(rotated, plan, layout, heads)
         grad = grads[0].reshape(-1, heads.queries, heads.width)
         buffer = grad.new_empty(plan.queries + 2 * plan.keys, heads.width)
         dq, dk, dv = split(buffer, plan, layout, heads)
@@ -140,7 +144,8 @@ class FusedAttention(torch.autograd.Function):
         flat = grad.new_empty(p + len(plan.back), heads.all, heads.width)
         flat[p:] = buffer.index_select(0, plan.back.flatten()).view(-1, heads.all, heads.width)
         if p:
-            q_p, k_p, v_p, weights_p = kept[11:]
+            (weights_p,) = first
+            q_p, k_p, v_p = prefix_heads(rotated[:p], heads)
             head = grad[:p].transpose(0, 1).reshape(q_p.shape)
             dq_p, dk_p, dv_p = (torch.empty_like(part) for part in (q_p, k_p, v_p))
             attend_backward(head, q_p, k_p, v_p, weights_p, scaling, dq_p, dk_p, dv_p)
@@ -153,11 +158,18 @@ class FusedAttention(torch.autograd.Function):
         turned = heads.queries + heads.keys
         flat[:, :turned] = rotate_back(flat[:, :turned], cos, sin)
         grad_x, grad_pairs = unproject(
-            flat.view(len(flat), -1), saved, ctx.scales, ctx.pairs, ctx.adapter_dtype,
-            needs_x=ctx.needs_input_grad[0],
+            flat.view(len(flat), -1), ctx.remake(*parts), saved, ctx.scales, ctx.pairs,
+            ctx.adapter_dtype, needs_x=ctx.needs_input_grad[0],
         )  # fmt: skip
         through = None if grad_x is None else grad_x.view(ctx.shape)
         return through, *[None] * 8, *grad_pairs
+
+
+def gathered(
+    flat: torch.Tensor, plan: Gathers, layout: Layout, heads: Heads
+) -> tuple[torch.Tensor, ...]:
+    """Return q, k and v as `split` does, of turned heads [tokens, heads, width]."""
+    return split(flat.view(-1, heads.width).index_select(0, plan.there), plan, layout, heads)
 
 
 def split(

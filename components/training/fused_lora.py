@@ -1,9 +1,10 @@
 """LoRA linear layers as one autograd function, those that read the same input as one product.
 
 y = x·Wᵀ + b + s·(x·Aᵀ)·Bᵀ with W frozen. Autograd over peft's forward keeps several copies of the
-activations and adds the two branches apart; here x and x·Aᵀ are all that is kept, the weight
-gradient of W is never formed, and the low-rank branch is added in place. Query, key and value
-(gate and up) read one input: their W and A are stacked, their B stand on a block diagonal.
+activations and adds the two branches apart; here x (or what it is made of, see `remade`) and x·Aᵀ
+are all that is kept, the weight gradient of W is never formed, and the low-rank branch is added in
+place. Query, key and value (gate and up) read one input: their W and A are stacked, their B stand
+on a block diagonal.
 """
 
 from collections.abc import Sequence
@@ -12,8 +13,13 @@ from typing import Any
 
 import torch
 
+from components.training.remade import source_of
+
 SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 """Names of layers that one module applies to one input, in models of the Llama kind."""
+
+KEPT = 4
+"""Tensors that `project` wants kept, besides its input."""
 
 Pairs = Sequence[torch.Tensor]
 """a₁, b₁, a₂, b₂, …: the adapter weights of stacked layers."""
@@ -35,8 +41,9 @@ class FusedLora(torch.autograd.Function):
         scales: tuple[float, ...],
         *pairs: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
+        ctx.remake, parts = source_of(x)
         y, saved = project(x, weight, bias, scales, pairs)
-        ctx.save_for_backward(*saved)
+        ctx.save_for_backward(*saved, *parts)
         ctx.scales, ctx.adapter_dtype = scales, pairs[0].dtype
         ctx.pairs = [pair.shape for pair in pairs]
         parts = y.split([b.shape[0] for b in pairs[1::2]], dim=1)
@@ -47,9 +54,10 @@ class FusedLora(torch.autograd.Function):
         flat = grads[0].reshape(-1, grads[0].shape[-1])
         if len(grads) > 1:
             flat = torch.cat([grad.reshape(-1, grad.shape[-1]) for grad in grads], dim=1)
+        saved = ctx.saved_tensors
         grad_x, pairs = unproject(
-            flat, ctx.saved_tensors, ctx.scales, ctx.pairs, ctx.adapter_dtype,
-            needs_x=ctx.needs_input_grad[0],
+            flat, ctx.remake(*saved[KEPT:]), saved[:KEPT], ctx.scales, ctx.pairs,
+            ctx.adapter_dtype, needs_x=ctx.needs_input_grad[0],
         )  # fmt: skip
         if grad_x is not None:
             grad_x = grad_x.view(*grads[0].shape[:-1], -1)
@@ -63,17 +71,18 @@ def project(
     scales: tuple[float, ...],
     pairs: Pairs,
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-    """Return y [rows, Σ out] of stacked layers, and what `unproject` needs."""
+    """Return y [rows, Σ out] of stacked layers, and what `unproject` needs besides x."""
     rows = x.reshape(-1, x.shape[-1])
     low, up = stack(pairs, scales, x.dtype)
     down = rows @ low.t()
     y = torch.nn.functional.linear(rows, weight, bias)
     y.addmm_(down, up.t())
-    return y, (rows, weight, low, up, down)
+    return y, (weight, low, up, down)
 
 
 def unproject(
     flat: torch.Tensor,
+    x: torch.Tensor,
     saved: Sequence[torch.Tensor],
     scales: tuple[float, ...],
     shapes: Sequence[torch.Size],
@@ -81,11 +90,13 @@ def unproject(
     *,
     needs_x: bool,
 ) -> tuple[torch.Tensor | None, list[torch.Tensor]]:
-    """Return the gradients of x [rows, in] and of the pairs, from that of y [rows, Σ out].
+    """Return the gradients of x and of the pairs, from that of y [rows, Σ out].
 
-    `shapes` and `dtype` are those of the pairs.
+    `x` [..., in] and `saved` are what `project` was given and returned; the gradient of x is
+    [rows, in]. `shapes` and `dtype` are those of the pairs.
     """
-    rows, weight, low, up, down = saved
+    weight, low, up, down = saved
+    rows = x.reshape(-1, x.shape[-1])
     through = flat @ up
     grad_low = (through.t() @ rows).to(dtype)
     grad_up = flat.t() @ down
