@@ -91,8 +91,6 @@ class Trainer:
                 self.evaluate()
             if not last:
                 self.save(self)
-            if self.model.device.type == "cpu" and self.due(memory.EVERY):
-                memory.give_back()
         return self.progress
 
     def step(self, number: int) -> None:
@@ -116,6 +114,8 @@ class Trainer:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step = number
+        if self.model.device.type == "cpu" and self.due(memory.EVERY):
+            memory.give_back()
         told = self.group.mean(self.measured(), own)
         if not good:
             self.skip(tokens)
