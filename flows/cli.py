@@ -174,9 +174,11 @@ def run_flow(root: Path, recipe: str, force: list[str], console: Console) -> boo
         console.print("  starting Prefect (without a running server this takes some seconds)")
     os.chdir(root)
     from flows.finetune import finetune
+    from flows.ready import get_ready
     from flows.terminal import Terminal
 
     with Terminal(console):
+        get_ready()
         state = finetune(recipe, force, return_state=True)
     if state.is_completed():
         return True

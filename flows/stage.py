@@ -17,6 +17,7 @@ from flows.backoff import worth_retrying
 from flows.environment import prepare, run_id, scratch_folder, stay_offline
 from flows.finished import keep, key_of, take_back
 from flows.follower import follow, follows
+from flows.leaving import leave_after
 from flows.progress import Bars, listener
 from flows.recipe import NAME, load_recipe
 from flows.record import Door, Fault, Registered, StageRecord, manifest_key, open_record
@@ -174,4 +175,4 @@ def _size(made: Artefact) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave_after(main)
