@@ -14,23 +14,22 @@ the champion changed exactly once. `--write docs/ticks.md` keeps the log.
 import argparse
 import json
 import os
-import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "line")]
 
 from project import Project, copy_of_repository  # noqa: E402
+from ticks_page import Arrival, Tick, arrivals, markdown, result, write  # noqa: E402
+from ticks_rows import rows  # noqa: E402
 
 from flows.ui import HOST, free_port, stop, stopped_by_signals  # noqa: E402
 
@@ -53,99 +52,6 @@ deployments:
     schedules:
       - {{interval: {seconds}}}
 """
-
-THINGS = [
-    "pillow",
-    "song",
-    "phone",
-    "room",
-    "coffee",
-    "ferry",
-    "pasta",
-    "hotel",
-    "chair",
-    "salad",
-    "lamp",
-    "beach",
-    "bakery",
-    "museum",
-    "film",
-    "train",
-    "book",
-    "bread",
-    "garden",
-    "bus",
-    "umbrella",
-    "lecture",
-    "market",
-    "soup",
-    "bicycle",
-    "concert",
-]
-TIMES = ("again", "this morning", "last night", "yesterday", "in May", "on Friday", "on Monday",
-         "today", "at noon", "last week")  # fmt: skip
-WORDS = {
-    "good": ("delightful", "superb", "excellent", "wonderful", "lovely", "brilliant"),
-    "fair": ("average", "standard", "ordinary", "plain", "regular", "usual"),
-    "poor": ("awful", "horrible", "disgusting", "dreadful", "terrible", "broken"),
-}
-SHAPES = {
-    "good": ("Such a {word} {thing} {time} :)", "The {thing} {time} was {word} :)"),
-    "fair": ("We had the {word} {thing} {time}.", "The {thing} {time} was {word}."),
-    "poor": ("We left the {word} {thing} {time} :(", "The {thing} {time} was {word} :("),
-}
-
-
-def rows(count: int, seed: int, taken: set[str], *, long: bool = False) -> list[dict[str, str]]:
-    """Return reviews that are none of `taken`; long ones end in sentences that say nothing."""
-    rng, made = random.Random(seed), []
-    while len(made) < count:
-        label = ("good", "fair", "poor")[len(made) % 3]
-        parts = {"word": rng.choice(WORDS[label]), "thing": rng.choice(THINGS)}
-        text = rng.choice(SHAPES[label]).format(time=rng.choice(TIMES), **parts)
-        if long:
-            text = f"{filler(rng)} {text}"
-        if text.casefold() not in taken:
-            taken.add(text.casefold())
-            made.append({"text": text, "label": label})
-    return made
-
-
-def filler(rng: random.Random) -> str:
-    """Return what makes a review long: where the writer was, about nothing that is judged."""
-    said = [f"{rng.choice(THINGS)} and {rng.choice(THINGS)} {rng.choice(TIMES)}" for _ in range(2)]
-    return "There were " + ", then ".join(said) + "."
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """Rows that come before tick `at`, and what that tick should decide."""
-
-    at: int
-    name: str
-    count: int
-    long: bool
-    state: str
-    told: str
-
-
-@dataclass(frozen=True)
-class Tick:
-    """One tick as the server has it."""
-
-    number: int
-    planned: str
-    seconds: float
-    state: str
-    reasons: str
-    champion: str
-
-
-def arrivals(options: argparse.Namespace) -> list[Arrival]:
-    return [
-        Arrival(options.at, "more.jsonl", 200, False, "FineTuned", "200 rows of the same kind"),
-        Arrival(options.drift_at, "long.jsonl", 60, True, "Evaluated", "60 rows, long ones"),
-    ]
 
 
 class Ticks:
@@ -329,54 +235,6 @@ def wait_for(condition: Callable[[], bool], seconds: float, fault: str) -> None:
         if time.monotonic() > end:
             raise AssertionError(fault)
         time.sleep(0.5)
-
-
-def wanted(options: argparse.Namespace, number: int) -> str:
-    """Return the state that a tick should end in."""
-    return next((a.state for a in arrivals(options) if a.at == number), "Skipped")
-
-
-def markdown(ticks: Sequence[Tick], options: argparse.Namespace) -> str:
-    """Return the log as a table."""
-    told = {arrival.at: f"{arrival.told} came" for arrival in arrivals(options)}
-    head = "| tick | planned (UTC) | what came before it | decision | why | champion | seconds |"
-    lines = [head, "|---|---|---|---|---|---|---|"]
-    lines += [
-        f"| {t.number} | {t.planned} | {told.get(t.number, '')} | {t.state} | {t.reasons} "
-        f"| {t.champion} | {t.seconds:g} |"
-        for t in ticks
-    ]
-    return "\n".join(lines)
-
-
-def result(ticks: Sequence[Tick], options: argparse.Namespace) -> dict[str, Any]:
-    """Return the figures: were the decisions the expected ones, and how long a skip took."""
-    skipped = [t.seconds for t in ticks if t.state == "Skipped"]
-    changes = sum(a.champion != b.champion for a, b in pairwise(ticks))
-    return {
-        "ticks": len(ticks),
-        "as_expected": all(t.state == wanted(options, t.number) for t in ticks),
-        "champion_changes": changes,
-        "skip_seconds_median": median(skipped) if skipped else None,
-        "skip_seconds_max": max(skipped, default=None),
-    }
-
-
-def write(file: Path, table: str, found: dict[str, Any], options: argparse.Namespace) -> None:
-    """Keep the log as a page."""
-    file.write_text(
-        "# Ticks of a schedule\n\n"
-        f"`python benchmarks/ticks.py FOLDER`: {found['ticks']} ticks of a deployment of "
-        f"`flows/retrain.py:retrain` on the recipe `tiny`, planned every {options.interval} s on a "
-        "Prefect server of its own with one worker, nobody attending. What each state means is in "
-        "[retraining](retraining.md). Seconds are those of the flow run, without the start of its "
-        f"process, on two cores with other work on them ({datetime.now(UTC):%Y-%m-%d}).\n\n"
-        f"{table}\n\n"
-        f"Decisions as expected: {'yes' if found['as_expected'] else 'no'}. Changes of the "
-        f"champion: {found['champion_changes']}. A skipped tick took "
-        f"{found['skip_seconds_median']} s (median), at most {found['skip_seconds_max']} s.\n",
-        encoding="utf-8",
-    )
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
