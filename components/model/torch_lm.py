@@ -33,6 +33,8 @@ class TorchLM:
 
     def forward(self, ids: Ids, past: Any = None, *, last_only: bool = False) -> tuple[Logits, Any]:
         """See `components.scoring.lm.CausalLM.forward`."""
+        if past is not None and len(past[0][0]) < len(ids):
+            past = expand(past, len(ids))
         output = self.call(ids, past, logits_to_keep=1 if last_only else 0)
         cache = tuple((layer.keys, layer.values) for layer in output.past_key_values.layers)
         return output.logits.float().cpu().numpy(), cache

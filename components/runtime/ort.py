@@ -101,7 +101,7 @@ class OrtLM:
         length = cache.length + ids.shape[1]
         self._check_length(length)
         # The runtime's attention takes several new tokens after a cache in batches of one row only.
-        together = ids.shape[0] == 1 or ids.shape[1] == 1 or length == ids.shape[1]
+        together = length == ids.shape[1] or (cache.rows == ids.shape[0] and 1 in ids.shape)
         keep = 1 if last_only else ids.shape[1]
         logits, after = (self._read if together else self._single)(ids, cache, keep)
         return logits.astype(np.float32, copy=False), after
@@ -206,12 +206,11 @@ class OrtLM:
         return cache
 
     def _single(self, ids: Ids, cache: Cache, keep: int) -> tuple[NDArray[Any], Cache]:
-        """Read `ids` row by row, all tokens together."""
+        """Read `ids` row by row, all tokens together, each behind its own row or the only one."""
         rows = []
-        for row in range(cache.rows):
-            part = slice(row, row + 1)
-            values = {name: self._value(v.numpy()[part]) for name, v in cache.values.items()}
-            rows.append(self._read(ids[part], Cache(cache.lengths[part], values), keep))
+        for row in range(len(ids)):
+            behind = cache if cache.rows == 1 else self.select(cache, [row])
+            rows.append(self._read(ids[row : row + 1], behind, keep))
         after = {
             name: self._value(np.concatenate([past.values[name].numpy() for _, past in rows]))
             for name in self.past

@@ -24,7 +24,8 @@ class CausalLM(BatchDecoder, Protocol):
         """Read `ids` [batch, n] after `past` and return logits and the new cache.
 
         Logits are [batch, n, vocabulary], or [batch, 1, vocabulary] with `last_only`. `past` is
-        never changed, so one cache can be continued in several ways.
+        never changed, so one cache can be continued in several ways; where it has one row, every
+        row of `ids` is read behind that.
         """
 
     def read(

@@ -80,37 +80,61 @@ class Parity:
     references: list[Reference] = field(default_factory=list)
     agreement: Agreement = field(default_factory=Agreement)
 
-    def add(self, run: Run, expected: Logits, new_tokens: int) -> None:
+    def add(self, run: Run, expected: Logits, new_tokens: int, shared: Sequence[int] = ()) -> None:
         """Take one batch: torch's logits for `run.ids` must be the run's, and so must its choice.
 
         Torch choosing each generated token after the same tokens before it is, by induction, the
-        same as torch generating them.
+        same as torch generating them. `shared` is what every row was read behind.
         """
-        difference = float(np.abs(run.logits - expected).max())
-        self.max_logit_difference = max(self.max_logit_difference, difference)
+        self.differ(run.logits, expected)
         generated = expected[:, -new_tokens:].copy()
         same = (generated.argmax(axis=-1) == run.ids[:, -new_tokens:]).all(axis=1)
         self.prompts += len(same)
         self.identical_greedy += int(same.sum())
-        self.references.append(Reference(run.ids, generated))
+        before = np.broadcast_to(np.asarray(shared, np.int64), (len(same), len(shared)))
+        self.references.append(Reference(np.concatenate([before, run.ids], axis=1), generated))
         self.agreement.add(run.logits[:, -new_tokens:], generated)
+
+    def differ(self, found: Logits, expected: Logits) -> None:
+        """Take logits of the same positions."""
+        difference = float(np.abs(found - expected).max())
+        self.max_logit_difference = max(self.max_logit_difference, difference)
 
 
 def check_parity(
     lm: CausalLM, torch_lm: CausalLM, prompts: Sequence[Sequence[int]], new_tokens: int
 ) -> Parity:
-    """Generate greedily with `lm` through its cache; compare with one torch forward a batch."""
+    """Generate greedily with `lm` through its cache; compare with one torch forward a batch.
+
+    Where the prompts are mostly what all of them begin with, each of the two reads that once.
+    """
     parity = Parity()
-    for rows in equal_lengths(prompts):
-        run = generate_greedy(lm, rows, new_tokens)
-        expected, _ = torch_lm.forward(run.ids[:, :-1])
-        parity.add(run, expected, new_tokens)
+    past = torch_past = None
+    shared = worth_sharing(prompts)
+    if shared:
+        found, past = lm.forward(np.array([shared], np.int64))
+        expected, torch_past = torch_lm.forward(np.array([shared], np.int64))
+        parity.differ(check_finite(found), expected)
+    for rows in equal_lengths([prompt[len(shared) :] for prompt in prompts]):
+        run = generate_greedy(lm, rows, new_tokens, past)
+        expected, _ = torch_lm.forward(run.ids[:, :-1], torch_past)
+        parity.add(run, expected, new_tokens, shared)
     return parity
 
 
-def generate_greedy(lm: CausalLM, prompts: Ids, new_tokens: int) -> Run:
-    """Continue `prompts` [batch, n] by `new_tokens`, whatever they are: no token stops it."""
-    logits, past = lm.forward(prompts)
+def worth_sharing(prompts: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """Return what several prompts begin with, if it is more than what is left of them; or ()."""
+    shared = common_prefix([tuple(prompt) for prompt in prompts])
+    left = sum(len(prompt) - len(shared) for prompt in prompts)
+    return shared if len(prompts) > 1 and len(shared) * len(prompts) >= left else ()
+
+
+def generate_greedy(lm: CausalLM, prompts: Ids, new_tokens: int, past: Any = None) -> Run:
+    """Continue `prompts` [batch, n] by `new_tokens`, whatever they are: no token stops it.
+
+    `past` is a cache of one row that all of them are read behind.
+    """
+    logits, past = lm.forward(prompts, past)
     ids, all_logits = prompts, [check_finite(logits)]
     for _ in range(new_tokens - 1):
         chosen = all_logits[-1][:, -1:].argmax(axis=-1).astype(np.int64)

@@ -18,6 +18,9 @@ from components.scoring.lm import CausalLM, Ids
 from components.verification.memory import PeakMemory
 from components.verification.settings import VerificationSettings
 
+WARM_UP = 2
+"""Tokens written to warm up. Reading takes the most memory, and the first token is the cold one."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -45,8 +48,9 @@ def measure_speed(
     batch together. `latency_p50_s` and `latency_p95_s` are of a whole request, `token_p50_s` and
     `token_p95_s` of one step of writing. `memory_bytes` is what loading the model and one request
     added to this process, and `held_bytes` of a model that was loaded before; None where the model
-    is not `in_main_memory`. After one request to warm up there are `speed_repeats` requests a batch
-    size and more while `speed_seconds` last; fewer, one at least, where they take longer than that.
+    is not `in_main_memory`. To warm up a request is read and `WARM_UP` tokens of its answer are
+    written; then there are `speed_repeats` requests a batch size and more while `speed_seconds`
+    last; fewer, one at least, where they take longer than that.
     """
     sizes = settings.speed_batch_sizes
     found: dict[str, Any] = {}
@@ -54,25 +58,26 @@ def measure_speed(
         lm = load()
         peaks = {}
         for size in sizes:
-            request(lm, prompts_of_length(prompts, settings.speed_prompt_tokens, size), settings)
+            batch = prompts_of_length(prompts, settings.speed_prompt_tokens, size)
+            request(lm, batch, min(WARM_UP, settings.speed_new_tokens))
             peaks[size] = memory.grown() + held_bytes if in_main_memory else None
     for size in sizes:
         batch = prompts_of_length(prompts, settings.speed_prompt_tokens, size)
-        requests = timed(partial(request, lm, batch, settings), settings)
+        requests = timed(partial(request, lm, batch, settings.speed_new_tokens), settings)
         found[str(size)] = {**figures(requests, batch), "memory_bytes": peaks[size]}
     first = found[str(sizes[0])]
     rates = {name: first[name] for name in ("prefill_tokens_per_s", "decode_tokens_per_s")}
     return {**rates, "batches": found}
 
 
-def request(lm: CausalLM, prompts: Ids, settings: VerificationSettings) -> Request:
-    """Read `prompts` [batch, n] and write an answer to each."""
+def request(lm: CausalLM, prompts: Ids, new_tokens: int) -> Request:
+    """Read `prompts` [batch, n] and write an answer of `new_tokens` to each."""
     begun = perf_counter()
     _, cache = lm.forward(prompts, last_only=True)
     read = perf_counter()
     ends = [read]
     # Which tokens are fed makes no difference to the time.
-    for place in range(settings.speed_new_tokens):
+    for place in range(new_tokens):
         token = prompts[:, place % prompts.shape[1]][:, None]
         _, cache = lm.forward(token, cache, last_only=True)
         ends.append(perf_counter())

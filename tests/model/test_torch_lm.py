@@ -111,6 +111,18 @@ def test_chunks_hold_every_row_once_and_stay_small() -> None:
     assert list(chunks([], [])) == []
 
 
+def test_rows_of_a_batch_are_read_behind_a_cache_of_one_row(family: tuple[Any, bool]) -> None:
+    model, _ = family
+    lm = TorchLM(model)
+    _, past = lm.forward(np.array([PREFIX]))
+    rows = np.array([[11, 12, 13], [21, 22, 23]])
+    logits, after = lm.forward(rows, past)
+    more, _ = lm.forward(np.array([[14], [24]]), after)
+    for row, *found in zip(rows.tolist(), logits, more, strict=True):
+        expected = plain_logits(model, [*PREFIX, *row, row[-1] + 1])[len(PREFIX) :]
+        np.testing.assert_allclose(np.concatenate(found), expected, atol=2e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("prefix", [PREFIX, []], ids=["prefix", "none"])
 def test_prompts_begun_together_go_on_as_they_would_alone(
     family: tuple[Any, bool], prefix: list[int]

@@ -56,6 +56,17 @@ def test_a_batch_goes_on_after_its_cache(lm: OrtLM) -> None:
     close(lm.forward(IDS[:, 9:10], after)[0], whole[:, 9:10])
 
 
+def test_a_batch_goes_on_after_a_cache_of_one_row(lm: OrtLM) -> None:
+    rows = np.concatenate([np.repeat(IDS[:1, :5], 3, axis=0), IDS[:, 5:10]], axis=1)
+    whole, _ = lm.forward(rows)
+    _, past = lm.forward(rows[:1, :5])
+    logits, after = lm.forward(rows[:, 5:9], past)
+    close(logits, whole[:, 5:9])
+    assert after.lengths.tolist() == [9] * len(rows)
+    close(lm.forward(rows[:, 9:], after)[0], whole[:, 9:])
+    close(lm.forward(rows[:, 5:6], past)[0], whole[:, 5:6])
+
+
 def exact(lm: OrtLM) -> bool:
     return lm.session._model_path.endswith("fp32/model.onnx")
 

@@ -18,8 +18,10 @@ class Successor:
 
     def __init__(self, shift: float = 0.0, after: int = 1) -> None:
         self.shift, self.after = shift, after
+        self.read_by: list[Any] = []
 
     def forward(self, ids: Any, past: Any = None, *, last_only: bool = False) -> tuple[Any, Any]:
+        self.read_by.append(ids.tolist())
         logits = np.full((*ids.shape, 7), self.shift, np.float32)
         np.put_along_axis(logits, ((ids + self.after) % 7)[..., None], 10 + self.shift, axis=-1)
         return logits, None
@@ -39,6 +41,29 @@ def test_a_difference_in_logits_is_measured() -> None:
     parity = check_parity(Successor(shift=0.25), Successor(), [[1, 2], [3], [4]], 3)
     assert (parity.prompts, parity.identical_greedy) == (3, 3)
     assert parity.max_logit_difference == pytest.approx(0.25)
+
+
+def test_what_prompts_share_is_read_once_and_compared_too() -> None:
+    prompts = [[1, 2, 3, 4], [1, 2, 3, 5], [1, 2, 3, 6, 0]]
+    torch_lm = Successor()
+    parity = check_parity(Successor(), torch_lm, prompts, 2)
+    assert torch_lm.read_by == [[[1, 2, 3]], [[4, 5], [5, 6]], [[6, 0, 1]]]
+    assert (parity.prompts, parity.identical_greedy) == (3, 3)
+    rows = [row for reference in parity.references for row in reference.ids.tolist()]
+    assert rows == [[1, 2, 3, 4, 5, 6], [1, 2, 3, 5, 6, 0], [1, 2, 3, 6, 0, 1, 2]]
+
+    class OffAtTheStart(Successor):
+        def forward(self, ids: Any, past: Any = None, **options: Any) -> tuple[Any, Any]:
+            logits, cache = super().forward(ids, past, **options)
+            return logits + 0.5 * (ids.tolist() == [[1, 2, 3]]), cache
+
+    assert check_parity(OffAtTheStart(), Successor(), prompts, 2).max_logit_difference == 0.5
+
+
+def test_a_short_common_start_is_read_with_every_prompt() -> None:
+    torch_lm = Successor()
+    check_parity(Successor(), torch_lm, [[1, 2, 3, 4], [1, 3, 4, 5]], 1)
+    assert torch_lm.read_by == [[[1, 2, 3, 4], [1, 3, 4, 5]]]
 
 
 def test_another_choice_is_counted() -> None:
