@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.contracts.errors import RecipeError
-from flows.environment import alert_webhook, find_root, prepare
+from flows.environment import alert_webhook, find_root, prepare, state_folder
 from flows.project import project_settings
+from flows.recipe import NAME, load_recipe
 from flows.record import read_record, told_faults
 
 Kind = Literal["failed", "blocked", "drifted"]
@@ -100,6 +101,31 @@ def on_failed(flow: Any, flow_run: Any, state: Any) -> None:
     _tell(root, Alert("failed", recipe, text, str(flow_run.id), run), flow_run)
 
 
+def on_first_failure(flow: Any, flow_run: Any, state: Any) -> None:
+    """Do as `on_failed` for the first of several failures (a hook of a flow that runs often).
+
+    A bucket that is away for a night fails every minute. `went_well` begins anew.
+    """
+    root, recipe = _root(), str(flow_run.parameters.get("recipe"))
+    mark = _failing(flow.name, root, recipe) if root and NAME.fullmatch(recipe) else None
+    if mark and mark.exists():
+        return
+    on_failed(flow, flow_run, state)
+    if mark:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+
+
+def went_well(flow: str, root: Path, recipe: str) -> None:
+    """Let the next failure of a flow be told again."""
+    _failing(flow, root, recipe).unlink(missing_ok=True)
+
+
+def _failing(flow: str, root: Path, recipe: str) -> Path:
+    """Return the file that is there while the last run of a flow has failed."""
+    return state_folder(root) / "failing" / f"{flow}-{recipe}"
+
+
 def on_done(flow: Any, flow_run: Any, state: Any) -> None:
     """Tell of a verdict against the model and of drift that this very run has found (a hook)."""
     root, recipe = _root(), str(flow_run.parameters.get("recipe"))
@@ -138,7 +164,6 @@ def blocked(verdict: Path) -> str | None:
 def drifted(root: Path, recipe: str) -> str | None:
     """Return which figures of drift are beyond the recipe's bounds, None if none is."""
     from components.contracts.artefacts import read_manifest
-    from flows.recipe import load_recipe
 
     settings = load_recipe(root, recipe).validation
     bounds = {"psi": settings.max_psi, "ks": settings.max_ks}

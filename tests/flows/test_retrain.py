@@ -200,6 +200,27 @@ def test_watching_an_empty_folder_does_nothing(project: Toy, prefect_server: Any
     assert (state.name, state.message) == ("Skipped", "nothing has come")
 
 
+def test_of_failures_in_a_row_the_first_is_told(
+    project: Toy, prefect_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import alerts
+    from flows import watch as watching
+    from flows.watch import watch
+
+    told: list[str] = []
+    monkeypatch.setattr(alerts, "_tell", lambda root, alert, run: told.append(alert.text))
+    good = watching.take_incoming
+
+    def away(*_: Any) -> Any:
+        raise ConnectionError("the bucket is away")
+
+    for take in (away, away, good, away):
+        monkeypatch.setattr(watching, "take_incoming", take)
+        watch(NAME, return_state=True)
+    assert len(told) == 2
+    assert all("the bucket is away" in text for text in told)
+
+
 @pytest.mark.slow
 def test_the_rows_of_the_champion_come_from_the_remote(project: Toy, tmp_path: Path) -> None:
     root = project.root
