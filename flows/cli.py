@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,10 +17,12 @@ from flows.compare import command as compare
 from flows.data_cli import data
 from flows.doctor import doctor
 from flows.dvc_state import heal
+from flows.early_server import Begun, begin_server
 from flows.environment import find_root, prepare
 from flows.export_for import command as export_for
 from flows.graph import changed_stages, read_graph
 from flows.judge import command as judge
+from flows.leaving import leave_after
 from flows.operate_cli import deploy, down, gc, status, up
 from flows.plan import command as plan
 from flows.quantize import command as quantize
@@ -66,13 +68,22 @@ for of_servers in (up, down, deploy, status, gc):
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe: recipes/RECIPE.yaml.")]
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command; what the user can mend is told without a traceback."""
+    leave_after(command)
+
+
+def command() -> int:
+    """Run the command; return the exit code."""
     try:
         app()
     except TunelineError as error:
         tell(error)
-        sys.exit(error.exit_code)
+        return error.exit_code
+    except SystemExit as ended:  # how typer ends
+        if ended.code:
+            raise
+    return 0
 
 
 @app.command()
@@ -107,7 +118,8 @@ def run(
 
     if first := to_accept_first(root, recipe, changed):
         console.print(f"  {first}", style="yellow", soft_wrap=True)
-    if not run_flow(root, recipe, forced, console):
+    begun = begin_server()
+    if not run_flow(root, recipe, forced, console, begun):
         sys.exit(1)
     console.print()
     show(gather(root, recipe), console, details=False)
@@ -167,8 +179,13 @@ def close_left_open(root: Path, recipe: str) -> None:
         close_dvc_run(root, recipe)
 
 
-def run_flow(root: Path, recipe: str, force: list[str], console: Console) -> bool:
-    """Run the flow in this process; on failure the last words are the failed stage's own."""
+def run_flow(
+    root: Path, recipe: str, force: list[str], console: Console, begun: Begun | None = None
+) -> bool:
+    """Run the flow in this process; on failure the last words are the failed stage's own.
+
+    `begun` is a temporary server of Prefect that is starting.
+    """
     quiet_prefect()
     if "PREFECT_API_URL" not in os.environ:
         console.print("  starting Prefect (without a running server this takes some seconds)")
@@ -178,7 +195,7 @@ def run_flow(root: Path, recipe: str, force: list[str], console: Console) -> boo
     from flows.terminal import Terminal
 
     with Terminal(console):
-        get_ready()
+        get_ready(begun)
         state = finetune(recipe, force, return_state=True)
     if state.is_completed():
         return True
