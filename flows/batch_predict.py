@@ -30,7 +30,7 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="NAME@champion, NAME/VERSION, models:/NAME@ALIAS, or a folder of exported files.",
+        help="NAME@champion, NAME@VERSION, models:/NAME/VERSION, or a folder of exported files.",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Which model is meant: `NAME@champion`, `NAME/3`, `models:/…`, or a folder of files."""
+"""Which model is meant: `NAME@champion`, `NAME@3`, `NAME/3`, `models:/…`, or a folder of files."""
 
 import re
 from dataclasses import dataclass
@@ -63,9 +63,11 @@ def parse_reference(text: str) -> Reference | Path:
     if not found:
         raise ModelError(
             f"'{text}' is neither a folder nor a model in the registry",
-            fix="write NAME@champion, NAME/VERSION, models:/NAME@ALIAS or the path of a folder",
+            fix="write NAME@champion, NAME@VERSION, models:/NAME/VERSION or the path of a folder",
         )
     name, alias, version = found["name"], found["alias"], found["version"]
+    if alias and alias.isdigit():  # as `tuneline lineage NAME@3` reads it
+        version, alias = alias, None
     return Reference(name, version, alias or (None if version else CHAMPION))
 
 

@@ -19,7 +19,7 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="NAME@champion, NAME/VERSION, models:/NAME@ALIAS, or a folder of exported files.",
+        help="NAME@champion, NAME@VERSION, models:/NAME/VERSION, or a folder of exported files.",
     ),
 ]
 MaxNewTokens = Annotated[int, typer.Option(help="Tokens of an answer at most.")]

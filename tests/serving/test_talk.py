@@ -35,6 +35,7 @@ def answer(*words: str, stdin: str | None = None) -> dict[str, Any]:
         ("mood@challenger", Reference("mood", None, "challenger")),
         ("mood", Reference("mood", None, "champion")),
         ("mood/3", Reference("mood", "3")),
+        ("mood@3", Reference("mood", "3")),
         ("models:/mood/12", Reference("mood", "12")),
     ],
 )
