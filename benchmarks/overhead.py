@@ -10,10 +10,15 @@ run already (`tuneline up`, not timed; their own processor time is not counted),
 flow runs that find nothing changed there, from the start of the process to its end (wanted: 5 s).
 
 `--given` is a folder whose artefacts `raw` and `base` are taken as made, so that no download is
-timed. Rounds take turns at who goes first. The table's last part is that of the last round, the
-JSON object in the last line the median over rounds: `overhead` is the line's time over bare, less
-one (wanted: at most 0.08 on a recipe of minutes; `tiny`, with `--quick`, takes less time than any
-fixed cost and shows only that it runs).
+timed. Rounds take turns at who goes first. The JSON object in the last line has medians over
+rounds: `overhead` is the line's time over bare, less one (wanted: at most 0.08 on a recipe of
+minutes; `tiny`, with `--quick`, takes less time than any fixed cost and shows only that it runs).
+
+Whole runs differ by more than that where the machine changes its speed between them, as the same
+steps then take other times. So `beside` counts each step as its bare run took: what the line spends
+beside the steps that both have, less what bare spends beside them, over bare. `steps` is what those
+steps took in the line over what they took bare, less one: the machine's drift, and what servers
+that run beside them take from them.
 """
 
 import argparse
@@ -82,7 +87,7 @@ def main() -> None:
         found = {way: run(way, options) for way in order}
         rounds.append({way: found[way] for way in ways})
         tell_round(number + 1, rounds[-1])
-    tell_stages(rounds[-1])
+        tell_stages(rounds[-1])
     tell_unchanged(rounds)
     print(json.dumps(ratios(rounds)))
 
@@ -180,8 +185,7 @@ def timed(words: Sequence[str], root: Path, env: dict[str, str]) -> tuple[float,
 
 def tell_round(number: int, found: dict[str, Took]) -> None:
     """Print one line a way: its time, and what it takes more than the bare steps."""
-    if number == 1:
-        print(f"{'round':7}{'way':24}{'seconds':>9}{'more':>8}{'CPU s':>9}{'more':>8}")
+    print(f"{'round':7}{'way':24}{'seconds':>9}{'more':>8}{'CPU s':>9}{'more':>8}")
     bare = found["bare"]
     for way, took in found.items():
         name = WAYS.get(way, "bare steps")
@@ -208,7 +212,10 @@ def tell_stages(found: dict[str, Took]) -> None:
     sums = (sum(bare.processes.values()), sum(bare.steps.values()), sum(line.steps.values()))
     print(f"{'sum':24}{sums[0]:>14.1f}{sums[1]:>10.1f}{sums[2]:>13.1f}")
     print(f"{'beside the steps':24}{'':>14}{bare.seconds - sums[1]:>10.1f}", end="")
-    print(f"{line.seconds - sums[2]:>13.1f}   (two stages may run at a time in the line)\n")
+    print(
+        f"{line.seconds - sums[2]:>13.1f}   (two stages may run at a time in the line)\n",
+        flush=True,
+    )
 
 
 def tell_unchanged(rounds: list[dict[str, Took]]) -> None:
@@ -225,6 +232,14 @@ def unchanged(rounds: list[dict[str, Took]]) -> tuple[float, float] | None:
     return statistics.median(one[0] for one in found), statistics.median(one[1] for one in found)
 
 
+def apart(line: Took, bare: Took) -> tuple[float, float]:
+    """Return what the line takes more beside the common steps, over bare, and in them."""
+    within = sum(line.steps[name] for name in bare.steps)
+    alone = sum(bare.steps.values())
+    more = (line.seconds - within) - (bare.seconds - alone)
+    return more / bare.seconds, within / alone - 1
+
+
 def ratios(rounds: list[dict[str, Took]]) -> dict[str, float]:
     """Return the medians over rounds of what each way takes more than the bare steps."""
     result: dict[str, float] = {}
@@ -236,6 +251,9 @@ def ratios(rounds: list[dict[str, Took]]) -> dict[str, float]:
         cpu = [one[way].cpu / one["bare"].cpu - 1 for one in rounds]
         result[f"overhead{suffix}"] = round(statistics.median(wall), 4)
         result[f"overhead_cpu{suffix}"] = round(statistics.median(cpu), 4)
+        parts = [apart(one[way], one["bare"]) for one in rounds]
+        for name, values in zip(("beside", "steps"), zip(*parts, strict=True), strict=True):
+            result[f"{name}{suffix}"] = round(statistics.median(values), 4)
     if found := unchanged(rounds):
         result["unchanged_seconds"] = round(found[0], 2)
     return {**result, "rounds": len(rounds)}
