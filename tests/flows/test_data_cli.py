@@ -9,7 +9,7 @@ import pytest
 from data_project import INPUTS, commit, done, write_rows
 from toy_project import Toy
 
-from flows.cli import main
+from flows.cli import command
 from flows.data_diff import DataDiff
 from flows.data_log import Version
 
@@ -34,7 +34,7 @@ def tuneline(
         monkeypatch.setattr(sys, "argv", ["tuneline", *words])
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
-            main()
+            sys.exit(command())
         out, err = capfd.readouterr()
         assert "Traceback" not in out + err
         code = ended.value.code

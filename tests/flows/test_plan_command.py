@@ -40,10 +40,9 @@ def tuneline(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     """Run the command in this process; return its exit code."""
     monkeypatch.setattr("sys.argv", ["tuneline", *words])
     try:
-        cli.main()
+        return cli.command()
     except SystemExit as ended:
         return int(ended.code or 0)
-    return 0
 
 
 def test_without_tokens_it_says_what_makes_them(

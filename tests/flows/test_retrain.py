@@ -28,12 +28,12 @@ from flows.unfit import unfit
 
 QUICK = """
 import atexit, sys
-from flows.cli import main
+from flows.cli import command
 
 HEAVY = {"torch", "transformers", "onnxruntime", "great_expectations"}
 atexit.register(lambda: print(sorted(HEAVY & set(sys.modules)), file=sys.stderr))
 sys.argv = ["tuneline", "retrain", "tiny", "--json"]
-main()
+sys.exit(command())
 """
 
 
