@@ -5,6 +5,7 @@ runs beside all else that has to be imported and opened. `flows.ready` hands it 
 waits for it and ends it as one of its own.
 """
 
+import atexit
 import os
 import socket
 import subprocess
@@ -40,7 +41,9 @@ def begin_server() -> Begun | None:
     words = [sys.executable, "-m", "flows.early_server", str(port)]
     # Told to the kernel before the program starts: this process may be gone by then.
     env = {**os.environ, **OWN}
-    return Begun(port, subprocess.Popen(words, env=env, preexec_fn=die_with_parent))
+    process = subprocess.Popen(words, env=env, preexec_fn=die_with_parent)
+    atexit.register(process.terminate)  # where it is never handed over; else it has ended by then
+    return Begun(port, process)
 
 
 def free_port() -> int:
