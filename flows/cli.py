@@ -17,7 +17,7 @@ from flows.compare import command as compare
 from flows.data_cli import data
 from flows.doctor import doctor
 from flows.dvc_state import heal
-from flows.early_server import Begun, begin_server
+from flows.early_server import begin_server
 from flows.environment import find_root, prepare
 from flows.export_for import command as export_for
 from flows.graph import changed_stages, read_graph
@@ -118,8 +118,7 @@ def run(
 
     if first := to_accept_first(root, recipe, changed):
         console.print(f"  {first}", style="yellow", soft_wrap=True)
-    begun = begin_server()
-    if not run_flow(root, recipe, forced, console, begun):
+    if not run_flow(root, recipe, forced, console):
         sys.exit(1)
     console.print()
     show(gather(root, recipe), console, details=False)
@@ -179,17 +178,13 @@ def close_left_open(root: Path, recipe: str) -> None:
         close_dvc_run(root, recipe)
 
 
-def run_flow(
-    root: Path, recipe: str, force: list[str], console: Console, begun: Begun | None = None
-) -> bool:
-    """Run the flow in this process; on failure the last words are the failed stage's own.
-
-    `begun` is a temporary server of Prefect that is starting.
-    """
+def run_flow(root: Path, recipe: str, force: list[str], console: Console) -> bool:
+    """Run the flow in this process; on failure the last words are the failed stage's own."""
     quiet_prefect()
     if "PREFECT_API_URL" not in os.environ:
         console.print("  starting Prefect (without a running server this takes some seconds)")
     os.chdir(root)
+    begun = begin_server()
     from flows.finetune import finetune
     from flows.ready import get_ready
     from flows.terminal import Terminal

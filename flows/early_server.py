@@ -7,11 +7,11 @@ waits for it and ends it as one of its own.
 
 import atexit
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
 
+from flows.ui import HOST, free_port
 from flows.watched import die_with_parent
 
 OWN = {
@@ -37,20 +37,13 @@ def begin_server() -> Begun | None:
     """
     if os.environ.get("PREFECT_API_URL"):
         return None
-    port = free_port()
+    port = free_port(0)
     words = [sys.executable, "-m", "flows.early_server", str(port)]
     # Told to the kernel before the program starts: this process may be gone by then.
     env = {**os.environ, **OWN}
     process = subprocess.Popen(words, env=env, preexec_fn=die_with_parent)
     atexit.register(process.terminate)  # where it is never handed over; else it has ended by then
     return Begun(port, process)
-
-
-def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def main(port: int) -> None:
@@ -65,7 +58,7 @@ def main(port: int) -> None:
     uvicorn.run(
         "prefect.server.api.server:create_app",
         factory=True,
-        host="127.0.0.1",
+        host=HOST,
         port=port,
         log_level="error",
         lifespan="on",

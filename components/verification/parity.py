@@ -123,7 +123,7 @@ def check_parity(
 
 
 def worth_sharing(prompts: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """Return what several prompts begin with, if it is more than what is left of them; or ()."""
+    """Return what several prompts begin with, if it is half of what they are or more; or ()."""
     shared = common_prefix([tuple(prompt) for prompt in prompts])
     left = sum(len(prompt) - len(shared) for prompt in prompts)
     return shared if len(prompts) > 1 and len(shared) * len(prompts) >= left else ()

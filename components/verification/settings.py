@@ -12,8 +12,8 @@ class VerificationSettings(Settings):
     differ by at most `max_logit_difference`, and the greedy tokens of at least
     `min_identical_greedy` (a share) of the prompts are identical. Speed is measured on
     requests of `speed_prompt_tokens` and `speed_new_tokens`, in batches of `speed_batch_sizes`:
-    `speed_repeats` and more while `speed_seconds` last, for each model and batch size, after one to
-    warm up; where they take twice as long, fewer.
+    `speed_repeats` and more while `speed_seconds` last, for each model and batch size, after the
+    beginning of one to warm up; where they take twice as long, fewer.
     """
 
     parity_prompts: PositiveInt = 50

@@ -46,7 +46,7 @@ def measure_speed(
 
     The first two are of the first batch size. Rates are medians over requests, of all rows of a
     batch together. `latency_p50_s` and `latency_p95_s` are of a whole request, `token_p50_s` and
-    `token_p95_s` of one step of writing. `memory_bytes` is what loading the model and one request
+    `token_p95_s` of one step of writing. `memory_bytes` is what loading the model and the warm-up
     added to this process, and `held_bytes` of a model that was loaded before; None where the model
     is not `in_main_memory`. To warm up a request is read and `WARM_UP` tokens of its answer are
     written; then there are `speed_repeats` requests a batch size and more while `speed_seconds`

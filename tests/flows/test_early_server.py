@@ -12,8 +12,9 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.early_server import OWN, Begun, begin_server, free_port
+from flows.early_server import OWN, Begun, begin_server
 from flows.ready import hand_over
+from flows.ui import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,7 +41,7 @@ def test_where_a_server_is_named_none_is_begun(monkeypatch: pytest.MonkeyPatch) 
 def test_it_ends_by_itself_where_the_settings_name_a_server(tmp_path: Path) -> None:
     named = '[profiles.here]\nPREFECT_API_URL = "http://127.0.0.1:4200/api"\n'
     (tmp_path / "profiles.toml").write_text(f'active = "here"\n{named}')
-    words = [sys.executable, "-m", "flows.early_server", str(free_port())]
+    words = [sys.executable, "-m", "flows.early_server", str(free_port(0))]
     ended = subprocess.run(
         words, env=env_of(tmp_path, **OWN), capture_output=True, text=True, timeout=60, check=False
     )
